@@ -1,0 +1,624 @@
+package xalt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"github.com/tidwall/gjson"
+)
+
+// Unknown is the default of a text field that is missing or bad.
+const Unknown = "unknown"
+
+// maxTime is the end of the year 9999 in seconds since 1970; no later time can
+// be written as a date.
+const maxTime = 253402300799
+
+// ErrRecord is wrapped by every error of [Decode]: the text is not a record
+// that can be stored.
+var ErrRecord = errors.New("not a record")
+
+// Digest is the SHA-256 of a record's text, cut to 16 bytes: it tells records
+// apart and orders those of equal rank (docs: RULES, section 2).
+type Digest [16]byte
+
+// Record is one decoded record; exactly one of its pointers is set.
+type Record struct {
+	Link *Link
+	Run  *Run
+	Pkg  *Pkg
+	Skip *Skip
+
+	Digest Digest
+	// Defaulted names the fields that were missing or bad and got their
+	// default, in the notation of XALT's JSON: "userDT.num_cores".
+	Defaulted []string
+}
+
+// Run is a run record: the start record of a program or its end record.
+type Run struct {
+	RunUUID    string // lower case
+	LinkUUID   string // lower case; empty without a watermark
+	Syshost    string
+	User       string
+	Account    string
+	JobID      string
+	Queue      string // the first of a comma list
+	ExecPath   string
+	ExecType   string
+	HashID     string
+	Cwd        string
+	Cmdline    string  // JSON as Python's json.dumps prints it
+	Container  string  // empty: none
+	StartTime  float64 // seconds since 1970, four decimals
+	EndTime    float64 // 0 in a start record
+	RunTime    float64 // seconds
+	SumTime    float64
+	NumCores   int64
+	NumNodes   int64
+	NumThreads int64
+	NumGPUs    int64
+	SumRuns    int64
+	// Probability is the chance with which the producer recorded such a run.
+	Probability float64
+	ExitStatus  *int64 // from xalt-wrap only
+	ExitSignal  *int64
+
+	LibA []byte // raw JSON, see DecodeObjects
+	EnvT []byte // raw JSON, see DecodeEnv
+}
+
+// Ended reports whether this is the record of a run's end.
+func (r *Run) Ended() bool { return r.EndTime > 0 }
+
+// Link is a link record.
+type Link struct {
+	UUID         string // lower case
+	LinkProgram  string
+	LinkPath     string
+	BuildUser    string
+	BuildSyshost string
+	BuildEpoch   float64 // seconds since 1970
+	ExecPath     string
+	HashID       string
+	Cwd          string
+	LinkLine     string // the arguments, joined by blanks
+
+	LinkA     []byte // raw JSON, see DecodeObjects
+	Functions []byte // raw JSON, see DecodeNames
+}
+
+// Pkg is a package record: a program of a run imported a package.
+type Pkg struct {
+	RunUUID string
+	Program string
+	Name    string
+	Version string
+	Path    string
+}
+
+// Skip is xalt-wrap's note that it stepped aside.
+type Skip struct {
+	UUID    string
+	Time    float64 // seconds since 1970
+	Syshost string
+	User    string
+	Role    string
+	Program string
+	Reason  string
+}
+
+// Object is a library or object file of a link or run.
+type Object struct {
+	Path   string
+	HashID string // SHA-1, or "0" if it was not computed
+}
+
+// Env is an environment variable of a run.
+type Env struct{ Name, Value string }
+
+// Decode reads a record's JSON text. The key from the blocks' header is only
+// used to tell a skip record apart; what a record is about is in its text. The
+// raw slices in the result share text's memory. The error wraps [ErrRecord].
+func Decode(kind Kind, text []byte) (Record, error) {
+	text = bytes.TrimRight(text, "\n")
+	sum := sha256.Sum256(text)
+	var rec Record
+	copy(rec.Digest[:], sum[:])
+	normal, err := normalJSON(text)
+	if err != nil {
+		return rec, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	// gjson wants a string. A copy of every record would be most of what the
+	// garbage collector has to do; nothing changes the bytes any more.
+	root := gjson.Parse(unsafe.String(unsafe.SliceData(normal), len(normal)))
+	if !root.IsObject() {
+		return rec, fmt.Errorf("%w: the JSON text is not an object", ErrRecord)
+	}
+	d := decoder{text: normal}
+	switch kind {
+	case KindRun:
+		rec.Run, err = d.run(root)
+	case KindLink:
+		rec.Link, err = d.link(root)
+	case KindPkg:
+		rec.Pkg, err = d.pkg(root)
+	case KindSkip:
+		rec.Skip, err = d.skip(root)
+	default:
+		return rec, fmt.Errorf("%w: unknown kind %.40q", ErrRecord, kind)
+	}
+	rec.Defaulted = d.defaulted
+	if err != nil {
+		return rec, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	return rec, nil
+}
+
+// detach gives texts memory of their own: cut out of a record's text as they
+// are, each of them would keep the whole of it in memory.
+func detach(texts ...*string) {
+	var b strings.Builder
+	n := 0
+	for _, t := range texts {
+		n += len(*t)
+	}
+	b.Grow(n)
+	for _, t := range texts {
+		b.WriteString(*t)
+	}
+	all := b.String()
+	for _, t := range texts {
+		*t, all = all[:len(*t)], all[len(*t):]
+	}
+}
+
+// decoder reads the members of one record and notes what had to be defaulted.
+type decoder struct {
+	text      []byte
+	defaulted []string
+}
+
+func (d *decoder) note(field string) { d.defaulted = append(d.defaulted, field) }
+
+// text fields
+
+func (d *decoder) string(v gjson.Result, field string) string {
+	switch v.Type {
+	case gjson.String:
+		return Storable(rawString(v))
+	case gjson.Number, gjson.True, gjson.False:
+		return v.Raw
+	}
+	d.note(field)
+	return Unknown
+}
+
+// optional returns the empty string for a member that is not there.
+func (d *decoder) optional(v gjson.Result, field string) string {
+	if !v.Exists() || v.Type == gjson.Null {
+		return ""
+	}
+	return d.string(v, field)
+}
+
+// number reads a number, also one in a string; ok is false if it is missing,
+// null, not a number, or outside low to high.
+func number64(v gjson.Result, low, high float64) (f float64, ok bool) {
+	switch v.Type {
+	case gjson.Number:
+		f = v.Num
+	case gjson.String:
+		var err error
+		if f, err = strconv.ParseFloat(strings.TrimSpace(v.Str), 64); err != nil {
+			return 0, false
+		}
+	default:
+		return 0, false
+	}
+	if math.IsNaN(f) || f < low || f > high {
+		return 0, false
+	}
+	return f, true
+}
+
+// maxCount bounds counts: up to here every database and every script that
+// computes with doubles is exact.
+const maxCount = 1 << 53
+
+func (d *decoder) count(v gjson.Result, field string) int64 {
+	f, ok := number64(v, 0, maxCount)
+	if !ok {
+		d.note(field)
+	}
+	return int64(math.Round(f))
+}
+
+func (d *decoder) seconds(v gjson.Result, field string) float64 {
+	f, ok := number64(v, 0, maxTime)
+	if !ok {
+		d.note(field)
+	}
+	return round4(f)
+}
+
+func round4(f float64) float64 { return math.Round(f*1e4) / 1e4 }
+
+// raw returns the bytes of a member in the decoder's text.
+func (d *decoder) raw(v gjson.Result) []byte {
+	if v.Index > 0 && v.Index+len(v.Raw) <= len(d.text) {
+		return d.text[v.Index : v.Index+len(v.Raw)]
+	}
+	return []byte(v.Raw)
+}
+
+func (d *decoder) run(root gjson.Result) (*Run, error) {
+	r := &Run{}
+	var cmdline, userT, userDT, linkT, qaT, hash gjson.Result
+	root.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "cmdlineA":
+			cmdline = v
+		case "hash_id":
+			hash = v
+		case "libA":
+			r.LibA = d.raw(v)
+		case "envT":
+			r.EnvT = d.raw(v)
+		case "userT":
+			userT = v
+		case "userDT":
+			userDT = v
+		case "xaltLinkT":
+			linkT = v
+		case "XALT_qaT":
+			qaT = v
+		}
+		return true
+	})
+	r.HashID = d.string(hash, "hash_id")
+	if cmdline.IsArray() {
+		r.Cmdline = pythonDumps(cmdline)
+	} else {
+		d.note("cmdlineA")
+		r.Cmdline = "[]"
+	}
+	if r.LibA == nil {
+		d.note("libA")
+	}
+	if r.EnvT == nil {
+		d.note("envT")
+	}
+	if err := d.runUser(r, userT, producerEscapesTwice(qaT)); err != nil {
+		return nil, err
+	}
+	if err := d.runNumbers(r, userDT); err != nil {
+		return nil, err
+	}
+	linkT.ForEach(func(key, v gjson.Result) bool {
+		if key.Str == "Build_UUID" || key.Str == "Build.UUID" {
+			if uuid, ok := canonicalUUID(v.Str); ok {
+				r.LinkUUID = uuid
+			} else if v.Type != gjson.Null {
+				d.note("xaltLinkT.Build_UUID")
+			}
+		}
+		return true
+	})
+	detach(&r.RunUUID, &r.LinkUUID, &r.Syshost, &r.User, &r.Account, &r.JobID, &r.Queue, &r.ExecPath, &r.ExecType, &r.HashID, &r.Cwd, &r.Container)
+	return r, nil
+}
+
+// producerEscapesTwice tells XALT itself, which escapes a run's exec_path
+// twice, from xalt-wrap, which does it once.
+func producerEscapesTwice(qaT gjson.Result) bool {
+	twice := true
+	qaT.ForEach(func(key, v gjson.Result) bool {
+		if key.Str == "XALT_GIT_VERSION" && strings.HasPrefix(v.Str, "xalt-wrap/") {
+			twice = false
+		}
+		return true
+	})
+	return twice
+}
+
+// runText are the text members of userT that every producer writes.
+var runText = [...]string{"syshost", "user", "account", "job_id", "queue", "exec_type", "cwd"}
+
+func (d *decoder) runUser(r *Run, userT gjson.Result, escapedTwice bool) error {
+	var uuid, path string
+	var havePath bool
+	fields := map[string]*string{
+		"syshost": &r.Syshost, "user": &r.User, "account": &r.Account, "job_id": &r.JobID,
+		"queue": &r.Queue, "exec_type": &r.ExecType, "cwd": &r.Cwd,
+	}
+	var seen [len(runText)]bool
+	userT.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "run_uuid":
+			uuid = v.Str
+		case "exec_path":
+			if v.Type == gjson.String && v.Str != "" {
+				path, havePath = rawString(v), true
+			}
+		case "container":
+			r.Container = d.optional(v, "userT.container")
+		case "exit_status":
+			r.ExitStatus = d.optionalInt(v, "userT.exit_status")
+		case "exit_signal":
+			r.ExitSignal = d.optionalInt(v, "userT.exit_signal")
+		default:
+			for i, name := range runText {
+				if key.Str == name {
+					*fields[name] = d.string(v, "userT."+name)
+					seen[i] = true
+				}
+			}
+		}
+		return true
+	})
+	for i, name := range runText {
+		if !seen[i] {
+			d.note("userT." + name)
+			*fields[name] = Unknown
+		}
+	}
+	var ok bool
+	if r.RunUUID, ok = canonicalUUID(uuid); !ok {
+		return fmt.Errorf("userT.run_uuid is no UUID: %.60q", uuid)
+	}
+	if !havePath {
+		return errors.New("no userT.exec_path")
+	}
+	if escapedTwice {
+		if once, ok := unquote(path); ok {
+			path = once
+		}
+	}
+	r.ExecPath = Storable(path)
+	r.Queue, _, _ = strings.Cut(r.Queue, ",")
+	return nil
+}
+
+func (d *decoder) optionalInt(v gjson.Result, field string) *int64 {
+	if v.Type == gjson.Null {
+		return nil
+	}
+	f, ok := number64(v, -maxCount, maxCount)
+	if !ok {
+		d.note(field)
+		return nil
+	}
+	n := int64(f)
+	return &n
+}
+
+func (d *decoder) runNumbers(r *Run, userDT gjson.Result) error {
+	var start, end, runTime, probability, cores, nodes, threads, gpus gjson.Result
+	userDT.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "start_time":
+			start = v
+		case "end_time":
+			end = v
+		case "run_time":
+			runTime = v
+		case "probability":
+			probability = v
+		case "num_cores":
+			cores = v
+		case "num_nodes":
+			nodes = v
+		case "num_threads":
+			threads = v
+		case "num_gpus":
+			gpus = v
+		case "sum_runs":
+			r.SumRuns = d.count(v, "userDT.sum_runs")
+		case "sum_times":
+			r.SumTime = d.seconds(v, "userDT.sum_times")
+		}
+		return true
+	})
+	t, ok := number64(start, 1, maxTime)
+	if !ok {
+		return fmt.Errorf("userDT.start_time is no time: %.40q", start.Raw)
+	}
+	r.StartTime = round4(t)
+	r.EndTime = d.seconds(end, "userDT.end_time")
+	r.RunTime = d.seconds(runTime, "userDT.run_time")
+	if r.Probability, ok = number64(probability, 0, 1); !ok {
+		d.note("userDT.probability")
+		r.Probability = 1
+	}
+	r.NumCores = d.count(cores, "userDT.num_cores")
+	r.NumNodes = d.count(nodes, "userDT.num_nodes")
+	r.NumThreads = d.count(threads, "userDT.num_threads")
+	r.NumGPUs = d.count(gpus, "userDT.num_gpus")
+	return nil
+}
+
+func (d *decoder) link(root gjson.Result) (*Link, error) {
+	l := &Link{}
+	var result, line gjson.Result
+	root.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "resultT":
+			result = v
+		case "linkA":
+			l.LinkA = d.raw(v)
+		case "function":
+			l.Functions = d.raw(v)
+		case "link_line":
+			line = v
+		}
+		return true
+	})
+	if !result.IsObject() {
+		result = root // older producers write the members at the top
+	}
+	if l.LinkA == nil {
+		d.note("linkA")
+	}
+	if line.IsArray() {
+		l.LinkLine = strings.Join(DecodeNames(d.raw(line)), " ")
+	} else if line.Type == gjson.String {
+		l.LinkLine = d.string(line, "link_line")
+	} else {
+		d.note("link_line")
+	}
+	var uuid, epoch gjson.Result
+	havePath := false
+	fields := []struct {
+		name string
+		to   *string
+		seen bool
+	}{
+		{"link_program", &l.LinkProgram, false},
+		{"link_path", &l.LinkPath, false},
+		{"build_user", &l.BuildUser, false},
+		{"build_syshost", &l.BuildSyshost, false},
+		{"hash_id", &l.HashID, false},
+		{"wd", &l.Cwd, false},
+	}
+	result.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "uuid":
+			uuid = v
+		case "build_epoch":
+			epoch = v
+		case "exec_path":
+			if v.Type == gjson.String && v.Str != "" {
+				l.ExecPath, havePath = Storable(rawString(v)), true
+			}
+		}
+		for i := range fields {
+			if f := &fields[i]; f.name == key.Str {
+				*f.to, f.seen = d.string(v, "resultT."+f.name), true
+			}
+		}
+		return true
+	})
+	for _, f := range fields {
+		if !f.seen {
+			d.note("resultT." + f.name)
+			*f.to = Unknown
+		}
+	}
+	var ok bool
+	if l.UUID, ok = canonicalUUID(uuid.Str); !ok {
+		return nil, fmt.Errorf("resultT.uuid is no UUID: %.60q", uuid.Str)
+	}
+	if !havePath {
+		return nil, errors.New("no resultT.exec_path")
+	}
+	if l.BuildEpoch, ok = number64(epoch, 1, maxTime); !ok {
+		return nil, fmt.Errorf("resultT.build_epoch is no time: %.40q", epoch.Raw)
+	}
+	detach(&l.UUID, &l.LinkProgram, &l.LinkPath, &l.BuildUser, &l.BuildSyshost, &l.ExecPath, &l.HashID, &l.Cwd)
+	return l, nil
+}
+
+func (d *decoder) pkg(root gjson.Result) (*Pkg, error) {
+	p := &Pkg{Program: Unknown, Version: Unknown, Path: Unknown}
+	var uuid, name, program, version, path gjson.Result
+	root.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "xalt_run_uuid":
+			uuid = v
+		case "program":
+			program = v
+		case "package_name":
+			name = v
+		case "package_version":
+			version = v
+		case "package_path":
+			path = v
+		}
+		return true
+	})
+	var ok bool
+	if p.RunUUID, ok = canonicalUUID(uuid.Str); !ok {
+		return nil, fmt.Errorf("xalt_run_uuid is no UUID: %.60q", uuid.Str)
+	}
+	if name.Type != gjson.String || name.Str == "" {
+		return nil, errors.New("no package_name")
+	}
+	p.Name = Storable(rawString(name))
+	p.Program = d.string(program, "program")
+	p.Version = d.string(version, "package_version")
+	p.Path = d.string(path, "package_path")
+	detach(&p.RunUUID, &p.Program, &p.Name, &p.Version, &p.Path)
+	return p, nil
+}
+
+func (d *decoder) skip(root gjson.Result) (*Skip, error) {
+	s := &Skip{}
+	var uuid, date gjson.Result
+	fields := []struct {
+		name string
+		to   *string
+		seen bool
+	}{
+		{"syshost", &s.Syshost, false},
+		{"user", &s.User, false},
+		{"role", &s.Role, false},
+		{"program", &s.Program, false},
+		{"reason", &s.Reason, false},
+	}
+	root.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "uuid":
+			uuid = v
+		case "epoch":
+			date = v
+		}
+		for i := range fields {
+			if f := &fields[i]; f.name == key.Str {
+				*f.to, f.seen = d.string(v, f.name), true
+			}
+		}
+		return true
+	})
+	for _, f := range fields {
+		if !f.seen {
+			d.note(f.name)
+			*f.to = Unknown
+		}
+	}
+	var ok bool
+	if s.UUID, ok = canonicalUUID(uuid.Str); !ok {
+		return nil, fmt.Errorf("uuid is no UUID: %.60q", uuid.Str)
+	}
+	if s.Time, ok = number64(date, 1, maxTime); !ok {
+		return nil, fmt.Errorf("epoch is no time: %.40q", date.Raw)
+	}
+	detach(&s.UUID, &s.Syshost, &s.User, &s.Role, &s.Program, &s.Reason)
+	return s, nil
+}
+
+// canonicalUUID returns a UUID in the form 8-4-4-4-12 in lower case.
+func canonicalUUID(s string) (string, bool) {
+	if len(s) != 36 {
+		return "", false
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return "", false
+			}
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		default:
+			return "", false
+		}
+	}
+	return strings.ToLower(s), true
+}
