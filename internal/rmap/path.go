@@ -1,0 +1,362 @@
+package rmap
+
+import (
+	"slices"
+	"strings"
+)
+
+// maxPath is Linux's PATH_MAX: no library can be below a longer directory.
+const maxPath = 4096
+
+// defaultSystemDirs are the directories that no module owns, in the form of
+// [Options].SystemDirs. A library there belongs to the operating system, or
+// to everybody.
+var defaultSystemDirs = []string{
+	"/", "/bin", "/boot", "/etc", "/home", "/include", "/media", "/mnt", "/opt", "/root", "/sbin", "/share", "/srv", "/usr", "/var",
+	"/usr/bin", "/usr/games", "/usr/include", "/usr/sbin", "/usr/share", "/usr/src", "/var/lib",
+	"/usr/local", "/usr/local/bin", "/usr/local/games", "/usr/local/include", "/usr/local/lib", "/usr/local/lib32", "/usr/local/lib64",
+	"/usr/local/libexec", "/usr/local/sbin", "/usr/local/share", "/usr/local/src",
+	"/dev/**", "/lib/**", "/lib32/**", "/lib64/**", "/libx32/**", "/proc/**", "/run/**", "/sys/**", "/tmp/**",
+	"/usr/lib/**", "/usr/lib32/**", "/usr/lib64/**", "/usr/libexec/**", "/usr/libx32/**", "/usr/tmp/**", "/var/run/**", "/var/tmp/**",
+}
+
+// DefaultSystemDirs gives the list that [Options].SystemDirs adds to.
+func DefaultSystemDirs() []string { return slices.Clone(defaultSystemDirs) }
+
+// systemDirs is a list of system directories made ready.
+type systemDirs struct {
+	exact map[string]bool
+	below []string // with everything below them
+}
+
+// newSystemDirs applies changes to the default list: "/x" adds the directory,
+// "/x/**" the directory and all below it, and "!/x" or "!/x/**" takes the
+// entry of that text away.
+func newSystemDirs(changes []string) *systemDirs {
+	list := DefaultSystemDirs()
+	for _, c := range changes {
+		if gone, ok := strings.CutPrefix(c, "!"); ok {
+			list = slices.DeleteFunc(list, func(s string) bool { return s == gone })
+		} else {
+			list = append(list, c)
+		}
+	}
+	s := &systemDirs{exact: make(map[string]bool)}
+	for _, dir := range list {
+		if top, ok := strings.CutSuffix(dir, "/**"); ok {
+			s.below = append(s.below, top)
+		} else {
+			s.exact[dir] = true
+		}
+	}
+	return s
+}
+
+func (s *systemDirs) has(dir string) bool {
+	if s.exact[dir] {
+		return true
+	}
+	for _, top := range s.below {
+		if within(dir, top) {
+			return true
+		}
+	}
+	return false
+}
+
+// within tells whether dir is top or below it, by components.
+func within(dir, top string) bool {
+	return strings.HasPrefix(dir, top) && (len(dir) == len(top) || dir[len(top)] == '/')
+}
+
+// cleanPath normalises an absolute path: "//", "/./" and a "/" at the end are
+// taken away, and where dots is set a ".." with the component before it. It
+// gives the path itself if there is nothing to do.
+func cleanPath(path string, dots bool) string {
+	if !strings.Contains(path, "//") && !strings.Contains(path, "/.") && (len(path) < 2 || path[len(path)-1] != '/') {
+		return path
+	}
+	parts := strings.Split(path, "/")
+	out := parts[:0]
+	for _, p := range parts {
+		switch {
+		case p == "" || p == ".":
+		case p == ".." && dots:
+			if len(out) > 0 {
+				out = out[:len(out)-1]
+			}
+		default:
+			out = append(out, p)
+		}
+	}
+	return "/" + strings.Join(out, "/")
+}
+
+// hasDotDot tells whether a path has a ".." component.
+func hasDotDot(path string) bool {
+	return strings.Contains(path, "/../") || strings.HasSuffix(path, "/..")
+}
+
+// badKey tells why a key cannot be a directory; "" if it can.
+func badKey(key string) string {
+	switch {
+	case key == "":
+		return "the path is empty"
+	case strings.IndexByte(key, 0) >= 0:
+		return "the path holds a NUL byte"
+	case len(key) > maxPath:
+		return "the path is longer than PATH_MAX (4096)"
+	case key[0] == '~':
+		return "the path begins with ~, which only a shell expands"
+	case key[0] == '$' || strings.Contains(key, "/$") || strings.Contains(key, "${"):
+		return "the path holds a variable that nothing expanded"
+	case key[0] != '/':
+		return "the path is relative: a PATH element of the modulefile has no leading /"
+	}
+	return ""
+}
+
+// evidence is what a path itself says about a module, from nothing up.
+type evidence uint8
+
+const (
+	evNone      evidence = iota
+	evName               // the module's name is a component
+	evVersion            // its version is a component
+	evBoth               // both are, apart from each other
+	evVendorRow          // name and version in a row, the name without its vendor's prefix
+	evRow                // NAME/VERSION or NAME-VERSION[-HASH]
+)
+
+func (e evidence) String() string {
+	return [...]string{
+		"none", "name in the path", "version in the path", "name and version in the path",
+		"name (less its vendor's prefix) and version in a row in the path", "name and version in a row in the path",
+	}[e]
+}
+
+// vendors are prefixes of module names that are no part of the product's name.
+var vendors = []string{"amd", "arm", "cray", "craype", "hpe", "ibm", "intel", "nvidia"}
+
+// evidenceOf weighs a path for a module's name. The path and the name are
+// compared without regard to case. at is, for evName, the length of the path up
+// to and with the component that matched.
+func evidenceOf(path, module string) (ev evidence, at int) {
+	path, module = strings.ToLower(path), strings.ToLower(module)
+	name := strings.Split(module, "/")
+	version := ""
+	if len(name) > 1 {
+		name, version = name[:len(name)-1], name[len(name)-1]
+	}
+	ev, at = evidenceIn(path, name, version)
+	if ev >= evRow {
+		return ev, at
+	}
+	last := len(name) - 1
+	if vendor, rest, ok := strings.Cut(name[last], "-"); ok && rest != "" && (slices.Contains(vendors, vendor) || hasComponent(path, vendor)) {
+		stripped := append(slices.Clone(name[:last]), rest)
+		e, a := evidenceIn(path, stripped, version)
+		if e == evRow {
+			e = evVendorRow
+		}
+		if e > ev {
+			return e, a
+		}
+	}
+	return ev, at
+}
+
+func hasComponent(path, c string) bool {
+	for i := 0; ; {
+		j := strings.Index(path[i:], c)
+		if j < 0 {
+			return false
+		}
+		j += i
+		end := j + len(c)
+		if j > 0 && path[j-1] == '/' && (end == len(path) || path[end] == '/') {
+			return true
+		}
+		i = j + 1
+	}
+}
+
+// evidenceIn weighs a path for a name of one or more components and a version;
+// all in lower case.
+func evidenceIn(path string, name []string, version string) (ev evidence, at int) {
+	var hasName, hasVersion bool
+	before := ""
+	end := 0
+	for rest := path; rest != ""; {
+		c := rest
+		if i := strings.IndexByte(rest, '/'); i >= 0 {
+			c, rest = rest[:i], rest[i+1:]
+			end += i + 1
+		} else {
+			rest = ""
+			end += len(c) + 1
+		}
+		if c == "" {
+			continue
+		}
+		if version != "" && c == version {
+			hasVersion = true
+			if slices.Contains(name, before) {
+				return evRow, 0
+			}
+		}
+		if slices.Contains(name, c) {
+			if !hasName {
+				at = end - 1
+			}
+			hasName = true
+		}
+		if version != "" && len(c) > len(version) {
+			for _, n := range name {
+				if tail, ok := strings.CutPrefix(c, n); ok && len(tail) > 1 && (tail[0] == '-' || tail[0] == '_') {
+					if v, ok := strings.CutPrefix(tail[1:], version); ok && (v == "" || v[0] == '-' || v[0] == '_') {
+						return evRow, 0
+					}
+				}
+			}
+		}
+		before = c
+	}
+	switch {
+	case hasName && version == "":
+		return evRow, 0
+	case hasName && hasVersion:
+		return evBoth, 0
+	case hasVersion:
+		return evVersion, 0
+	case hasName:
+		return evName, at
+	}
+	return evNone, 0
+}
+
+// compareVersions orders versions by their runs of digits and letters: a
+// number is compared as a number, a letter run comes before a number (so that
+// 2.0-beta is before 2.0.1), and a version that ends comes after one that goes
+// on with letters.
+func compareVersions(a, b string) int {
+	for a != "" || b != "" {
+		ta, ra := versionToken(a)
+		tb, rb := versionToken(b)
+		if ka, kb := tokenKind(ta), tokenKind(tb); ka != kb {
+			return ka - kb
+		}
+		if tokenKind(ta) == 3 {
+			na, nb := strings.TrimLeft(ta, "0"), strings.TrimLeft(tb, "0")
+			if len(na) != len(nb) {
+				return len(na) - len(nb)
+			}
+			ta, tb = na, nb
+		}
+		if c := strings.Compare(ta, tb); c != 0 {
+			return c
+		}
+		a, b = ra, rb
+	}
+	return 0
+}
+
+// versionToken cuts the next run of digits or of letters from v; separators
+// are passed over.
+func versionToken(v string) (token, rest string) {
+	i := 0
+	for i < len(v) && !isDigit(v[i]) && !isLetter(v[i]) {
+		i++
+	}
+	v = v[i:]
+	i = 0
+	switch {
+	case v == "":
+	case isDigit(v[0]):
+		for i < len(v) && isDigit(v[i]) {
+			i++
+		}
+	default:
+		for i < len(v) && isLetter(v[i]) {
+			i++
+		}
+	}
+	return v[:i], v[i:]
+}
+
+// tokenKind orders the kinds of tokens: letters, the end, digits.
+func tokenKind(t string) int {
+	switch {
+	case t == "":
+		return 2
+	case isDigit(t[0]):
+		return 3
+	}
+	return 1
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+func isLetter(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
+}
+
+// packageName is a module's name without its version.
+func packageName(module string) string {
+	if i := strings.LastIndexByte(module, '/'); i > 0 {
+		return module[:i]
+	}
+	return module
+}
+
+// splitFlavor takes the flavor off a module name as spider writes it: the
+// balanced parentheses at the very end.
+func splitFlavor(s string) (module, flavor string) {
+	if !strings.HasSuffix(s, ")") {
+		return s, ""
+	}
+	depth := 0
+	for i := len(s) - 1; i >= 0; i-- {
+		switch s[i] {
+		case ')':
+			depth++
+		case '(':
+			if depth--; depth == 0 {
+				if i == 0 {
+					return s, ""
+				}
+				return s[:i], s[i+1 : len(s)-1]
+			}
+		}
+	}
+	return s, ""
+}
+
+// matchName tells whether a module is meant by a pattern: NAME, NAME/VERSION,
+// or either with * and ? in it, * standing for "/" too.
+func matchName(pattern, module string) bool {
+	return glob(pattern, module) || glob(pattern, packageName(module))
+}
+
+func glob(pattern, s string) bool {
+	star, mark := -1, 0
+	i, j := 0, 0
+	for j < len(s) {
+		switch {
+		case i < len(pattern) && pattern[i] == '*':
+			star, mark = i, j
+			i++
+		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == s[j]):
+			i++
+			j++
+		case star >= 0:
+			mark++
+			i, j = star+1, mark
+		default:
+			return false
+		}
+	}
+	for i < len(pattern) && pattern[i] == '*' {
+		i++
+	}
+	return i == len(pattern)
+}

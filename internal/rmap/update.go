@@ -1,0 +1,748 @@
+package rmap
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The names below a directory of maps.
+const (
+	StateDir       = ".rmap-merge"     // state, copies, provenance, conflicts and lock
+	LibListFile    = "xlibmap.list"    // xlibmap, one name a line, for the link wrapper
+	provenanceFile = "provenance.json" // in StateDir, a [Provenance]
+	conflictsFile  = "conflicts.json"  // in StateDir, a list of [Conflict]
+	memoryFile     = "candidates"      // in StateDir, a [Memory]
+	inputsDir      = "inputs"          // in StateDir, the last good copy of each input
+	lockFile       = "lock"            // in StateDir
+)
+
+// ErrNoInput says that no input could be used and none had a good copy.
+var ErrNoInput = errors.New("no usable input")
+
+// ErrLocked says that another merge held the lock for too long.
+var ErrLocked = errors.New("another rmap-merge is at work")
+
+// A Source is one input of an [Update].
+type Source struct {
+	Label string // its identity from run to run; see [LabelOK]
+	File  string // where it comes from, for messages
+	// Open begins to read it; the text is bounded by MaxSize.
+	Open func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// LabelOK tells whether s can be the label of an input: 1 to 255 bytes, no
+// control character, no "/" and no "=".
+func LabelOK(s string) bool {
+	if s == "" || len(s) > 255 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == 0x7f || c == '/' || c == '=' {
+			return false
+		}
+	}
+	return true
+}
+
+// An Update is one run of rmap-merge for one machine.
+type Update struct {
+	Options
+	Dir        string // the directory of the machine's maps
+	Machine    string // its name, "" for the only one; for provenance
+	Sources    []Source
+	Only       bool          // the stored copies of other inputs complete the Sources
+	MaxShrink  float64       // percent of an input's or the map's keys whose loss is too much
+	AllowEmpty bool          // inputs and maps without a key are good
+	Force      bool          // no guard against loss
+	Wait       time.Duration // how long to wait for the lock
+	Now        time.Time
+	Parallel   int // inputs read at a time; below 1 is 1
+
+	step func() // called between the steps of the replacement, in tests
+}
+
+// An InputRecord is what the provenance says of one input.
+type InputRecord struct {
+	Label    string `json:"label"`
+	File     string `json:"file"`
+	Form     string `json:"form"`
+	Digest   string `json:"sha256"`
+	Entries  int    `json:"entries"`
+	Accepted string `json:"accepted"`           // RFC 3339, when this text first came
+	Fallback string `json:"fallback,omitempty"` // why its last good copy was used
+}
+
+// A Provenance tells where an installed map comes from.
+type Provenance struct {
+	Version   int               `json:"version"` // 1
+	Machine   string            `json:"machine,omitempty"`
+	Checked   string            `json:"checked"`   // RFC 3339, last run that came to an end
+	Installed string            `json:"installed"` // RFC 3339, last run that changed a map
+	Keys      int               `json:"keys"`
+	Conflicts int               `json:"conflicts"`
+	LeftOut   int               `json:"left_out"` // of the conflicts
+	Files     map[string]string `json:"files"`    // name to SHA-256
+	Inputs    []InputRecord     `json:"inputs"`
+	Problems  []Problem         `json:"problems"`
+}
+
+// A Report tells what an [Update] did.
+type Report struct {
+	Provenance
+	Changed      bool       // some map was replaced
+	Refused      string     // which guard kept the old map; "" if none did
+	Fallbacks    []string   // inputs replaced by their last good copy, or missing, with the reason
+	NewConflicts []Conflict // not in the run before, or with new claimants
+	NewProblems  []Problem  // not in the run before
+}
+
+// Run merges the sources into the maps of u.Dir. The map of a directory is
+// replaced as a whole or not at all; where it would not change it is not
+// touched. A guard that refuses is no error: see [Report].
+func (u *Update) Run(ctx context.Context) (rep *Report, err error) {
+	state := filepath.Join(u.Dir, StateDir)
+	if err := os.MkdirAll(u.Dir, 0o755); err != nil { //nolint:gosec // maps are public
+		return nil, fmt.Errorf("make the directory of the maps: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(state, inputsDir), 0o750); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	lock, err := lockState(ctx, filepath.Join(state, lockFile), u.Wait)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if cerr := lock.Close(); err == nil && cerr != nil {
+			err = cerr
+		}
+	}()
+	for _, dir := range []string{u.Dir, state, filepath.Join(state, inputsDir)} {
+		if err := sweep(dir); err != nil {
+			return nil, fmt.Errorf("clean up %s: %w", dir, err)
+		}
+	}
+	r := &updateRun{Update: u, state: state, rep: &Report{Provenance: Provenance{Version: 1, Machine: u.Machine}}}
+	defer r.dropStaged()
+	return r.rep, r.run(ctx)
+}
+
+type updateRun struct {
+	*Update
+	state  string
+	rep    *Report
+	prior  Provenance
+	copies []*staged // new copies of inputs
+	maps   []*staged
+}
+
+func (r *updateRun) dropStaged() {
+	for _, s := range slices.Concat(r.copies, r.maps) {
+		_ = s.drop() // the next run sweeps up what is left
+	}
+}
+
+func (r *updateRun) run(ctx context.Context) error {
+	if err := r.readState(); err != nil {
+		return err
+	}
+	inputs, err := r.gather(ctx)
+	if err != nil || r.rep.Refused != "" {
+		return err
+	}
+	memory, err := r.readMemory()
+	if err != nil {
+		r.note("candidates", err.Error())
+	}
+	r.Day = int(r.Now.Unix() / 86400)
+	if r.Gone == nil {
+		r.Gone = goneCheck(inputs)
+	}
+	res := Merge(inputs, memory, r.Options)
+	r.rep.Problems = append(r.rep.Problems, res.Problems...)
+	return r.install(ctx, res)
+}
+
+// note adds a problem of the state directory.
+func (r *updateRun) note(kind, text string) {
+	r.rep.Problems = append(r.rep.Problems, Problem{Input: r.state, Kind: kind, Text: text})
+}
+
+func (r *updateRun) readState() error {
+	err := readJSON(filepath.Join(r.state, provenanceFile), &r.prior)
+	if err != nil {
+		r.note("provenance", err.Error()+"; it is written anew")
+		r.prior = Provenance{}
+	}
+	return nil
+}
+
+func (r *updateRun) readMemory() (*Memory, error) {
+	name := filepath.Join(r.state, memoryFile)
+	data, err := loadFile(name)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return nil, err
+	}
+	return &Memory{name: name, text: data}, nil
+}
+
+// readJSON reads a file of the state; one that is not there leaves v alone.
+func readJSON(name string, v any) error {
+	data, err := loadFile(name)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+// goneCheck tells that a modulefile was removed, if this host sees the module
+// tree at all.
+func goneCheck(inputs []*Input) func(string) bool {
+	for _, in := range inputs {
+		for i := range in.modules {
+			if file := in.modules[i].file; file != "" {
+				if _, err := os.Stat(file); err == nil {
+					return func(file string) bool {
+						_, err := os.Stat(file)
+						return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+					}
+				}
+				break // one try for each input
+			}
+		}
+	}
+	return nil
+}
+
+// A reading is what became of one source.
+type reading struct {
+	record InputRecord
+	input  *Input
+	copied *staged
+	bad    string // why it cannot be used
+	empty  bool   // it is bad because it has no key
+}
+
+// gather reads the sources, puts good copies in the place of bad ones, and
+// completes them with the stored copies if Only is set.
+func (r *updateRun) gather(ctx context.Context) ([]*Input, error) {
+	readings := make([]reading, len(r.Sources))
+	work := make(chan int)
+	var wg sync.WaitGroup
+	for range max(1, min(r.Parallel, len(r.Sources))) {
+		wg.Go(func() {
+			for i := range work {
+				readings[i] = r.read(ctx, &r.Sources[i])
+			}
+		})
+	}
+	for i := range r.Sources {
+		work <- i
+	}
+	close(work)
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	given := make(map[string]bool)
+	var inputs []*Input
+	var refused []string
+	for i := range readings {
+		rd := &readings[i]
+		given[rd.record.Label] = true
+		if rd.copied != nil {
+			r.copies = append(r.copies, rd.copied)
+		}
+		if rd.bad != "" {
+			in, rec, err := r.copyOf(rd.record.Label)
+			switch {
+			case err != nil:
+				r.rep.Fallbacks = append(r.rep.Fallbacks, fmt.Sprintf("%s; there is no good copy, so it is missing from the map", rd.bad))
+			default:
+				r.rep.Fallbacks = append(r.rep.Fallbacks, fmt.Sprintf("%s; the copy of %s is used in its place", rd.bad, rec.Accepted))
+				rec.Fallback = rd.bad
+				rd.record, rd.input = rec, in
+			}
+			if rd.empty {
+				refused = append(refused, rd.bad)
+			}
+		}
+		if rd.input != nil {
+			inputs = append(inputs, rd.input)
+			r.rep.Inputs = append(r.rep.Inputs, rd.record)
+		}
+	}
+	if r.Only {
+		for _, rec := range r.prior.Inputs {
+			if given[rec.Label] {
+				continue
+			}
+			in, rec, err := r.copyOf(rec.Label)
+			if err != nil {
+				r.rep.Fallbacks = append(r.rep.Fallbacks, fmt.Sprintf("%v; it is missing from the map", err))
+				continue
+			}
+			inputs = append(inputs, in)
+			r.rep.Inputs = append(r.rep.Inputs, rec)
+		}
+	}
+	slices.SortFunc(r.rep.Inputs, func(a, b InputRecord) int { return strings.Compare(a.Label, b.Label) })
+	slices.Sort(r.rep.Fallbacks)
+	hasMap := slices.ContainsFunc(inputs, func(in *Input) bool { return in.Form != FormSpider })
+	switch {
+	case hasMap:
+		return inputs, nil
+	case len(refused) > 0:
+		r.rep.Refused = strings.Join(refused, "; ")
+		r.rep.Fallbacks = nil
+		return nil, nil
+	case len(inputs) > 0:
+		return nil, fmt.Errorf("%w: spider-json is evidence beside a reverse map and holds no map itself; add the output of spider -o jsonReverseMapT", ErrNoInput)
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNoInput, strings.Join(r.badOnes(readings), "; "))
+}
+
+func (r *updateRun) badOnes(readings []reading) []string {
+	var out []string
+	for i := range readings {
+		out = append(out, readings[i].bad)
+	}
+	if len(out) == 0 {
+		out = []string{"none was given, and no copy is stored"}
+	}
+	return out
+}
+
+// read reads one source and judges it against its last good copy.
+func (r *updateRun) read(ctx context.Context, src *Source) (rd reading) {
+	rd.record = InputRecord{Label: src.Label, File: src.File, Accepted: r.Now.UTC().Format(time.RFC3339)}
+	data, err := readSource(ctx, src)
+	if err != nil {
+		rd.bad = err.Error()
+		return rd
+	}
+	in, err := parseInput(data, src.Label, src.File)
+	if err != nil {
+		rd.bad = fmt.Sprintf("read input: %v", err)
+		return rd
+	}
+	rd.record.Form, rd.record.Digest, rd.record.Entries = in.Form, in.Digest, in.Entries
+	if in.Entries == 0 && !r.AllowEmpty {
+		rd.bad = fmt.Sprintf("%s: no module in it: is spider's MODULEPATH right? (--allow-empty takes it as it is)", src.File)
+		rd.empty = true
+		return rd
+	}
+	same := false
+	for _, p := range r.prior.Inputs {
+		if p.Label == src.Label && p.Digest == in.Digest {
+			rd.record.Accepted, same = p.Accepted, true
+		}
+	}
+	if !same && !r.Force {
+		if old, _, err := r.copyOf(src.Label); err == nil {
+			if lost, total := vanished(old, in); tooMuch(lost, total, r.MaxShrink) {
+				rd.bad = fmt.Sprintf("%s: %d of %d keys of its last good copy are gone, at or above --max-shrink of %v%% (--force takes it as it is)", src.File, lost, total, r.MaxShrink)
+				return rd
+			}
+		}
+	}
+	dir := filepath.Join(r.state, inputsDir)
+	name := copyName(src.Label)
+	if st, err := os.Stat(filepath.Join(dir, name)); !same || err != nil || st.Size() != int64(len(data)) {
+		if rd.copied, err = stageCopy(dir, name, data); err != nil {
+			rd.bad = err.Error()
+			return rd
+		}
+	}
+	rd.input = in
+	return rd
+}
+
+func readSource(ctx context.Context, src *Source) (data []byte, err error) {
+	f, err := src.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil && cerr != nil {
+			err = cerr
+		}
+	}()
+	return readAll(f, src.File)
+}
+
+// copyName is the file name of the copy of an input.
+func copyName(label string) string {
+	var b strings.Builder
+	for i := range len(label) {
+		c := label[i]
+		if isDigit(c) || c < 0x80 && isLetter(c) || c == '_' || c == '-' || c == '.' && i > 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02x", c)
+		}
+	}
+	const longest = 200 // a file name has at most 255 bytes, a temporary one more
+	if name := b.String(); len(name) > longest {
+		return name[:longest-17] + "%" + digest([]byte(label))[:16]
+	}
+	return b.String()
+}
+
+// stageCopy writes a copy that is put in place once the map is. It is not
+// synced: a damaged copy does not parse, and is then as if there were none.
+func stageCopy(dir, name string, data []byte) (*staged, error) {
+	f, err := os.CreateTemp(dir, tempPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("keep a copy: %w", err)
+	}
+	s := &staged{dir: dir, name: name, temp: f.Name()}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(0o640)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("keep a copy: %w", err), s.drop())
+	}
+	return s, nil
+}
+
+// copyOf reads the last good copy of an input.
+func (r *updateRun) copyOf(label string) (*Input, InputRecord, error) {
+	i := slices.IndexFunc(r.prior.Inputs, func(rec InputRecord) bool { return rec.Label == label })
+	if i < 0 {
+		return nil, InputRecord{}, fmt.Errorf("%s: no copy is stored", label)
+	}
+	rec := r.prior.Inputs[i]
+	rec.Fallback = ""
+	name := filepath.Join(r.state, inputsDir, copyName(label))
+	data, err := loadFile(name)
+	if err != nil {
+		return nil, rec, fmt.Errorf("%s: read the stored copy: %w", label, err)
+	}
+	in, err := parseInput(data, label, name)
+	if err != nil {
+		return nil, rec, fmt.Errorf("read the stored copy: %w", err)
+	}
+	// A run that was killed after it put the copy in place has not recorded it.
+	rec.Form, rec.Digest, rec.Entries = in.Form, in.Digest, in.Entries
+	return in, rec, nil
+}
+
+// vanished counts the keys of an input (the modulefiles of a spider-json) that
+// another version of it has no more.
+func vanished(old, now *Input) (lost, total int) {
+	have := make(map[string]bool, now.Entries)
+	for i := range now.entries {
+		have[now.entries[i].path] = true
+	}
+	for i := range now.spider {
+		have[now.spider[i].file] = true
+	}
+	for i := range old.entries {
+		if total++; !have[old.entries[i].path] {
+			lost++
+		}
+	}
+	for i := range old.spider {
+		if total++; !have[old.spider[i].file] {
+			lost++
+		}
+	}
+	return lost, total
+}
+
+func tooMuch(lost, total int, percent float64) bool {
+	return lost > 0 && float64(lost)*100 >= percent*float64(total)
+}
+
+// guardEmpty refuses a map without a key.
+func (r *updateRun) guardEmpty(res *Result) {
+	r.rep.Keys = len(res.Keys)
+	if len(res.Keys) > 0 || r.AllowEmpty {
+		return
+	}
+	r.rep.Refused = "the map would be empty (--allow-empty takes it as it is)"
+	if n := len(res.Conflicts); n > 0 {
+		r.rep.Refused = fmt.Sprintf("the map would be empty: each of %d directories is left out (--allow-empty takes it as it is)", n)
+	}
+	if n := len(res.Problems); n > 0 {
+		r.rep.Refused += fmt.Sprintf("; the first of %d problems: %s", n, res.Problems[0])
+	}
+}
+
+// guardMap compares the new map with the one that is installed.
+func (r *updateRun) guardMap(res *Result) {
+	if r.Force {
+		return
+	}
+	name := filepath.Join(r.Dir, XALTFile)
+	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		name = filepath.Join(r.Dir, JSONFile)
+	}
+	old, err := readFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		r.note("installed-map", fmt.Sprintf("the installed map cannot be compared with: %v", err))
+		return
+	}
+	kept := make([]bool, old.Len())
+	keep := func(path string) {
+		if at := old.keys.findString(path); at.found {
+			kept[at.id] = true
+		}
+	}
+	for i := range res.Keys {
+		keep(res.Keys[i].Path)
+	}
+	for i := range res.Conflicts { // left out on purpose: not lost
+		keep(res.Conflicts[i].Path)
+	}
+	sys := newSystemDirs(r.SystemDirs)
+	lost, total := 0, 0
+	for i, path := range old.keys.list {
+		clean := path
+		if !kept[i] {
+			clean = cleanPath(path, true)
+		}
+		if badKey(path) != "" || sys.has(clean) {
+			continue
+		}
+		total++
+		if kept[i] {
+			continue
+		}
+		if _, ok := slices.BinarySearchFunc(res.Keys, clean, func(k Key, s string) int { return strings.Compare(k.Path, s) }); !ok {
+			lost++
+		}
+	}
+	if tooMuch(lost, total, r.MaxShrink) {
+		r.rep.Refused = fmt.Sprintf("%d of the %d keys of %s would be gone, at or above --max-shrink of %v%%; is an input missing? (--force takes it as it is)", lost, total, name, r.MaxShrink)
+	}
+}
+
+// install puts the result and the state in place.
+func (r *updateRun) install(ctx context.Context, res *Result) error {
+	if r.guardEmpty(res); r.rep.Refused != "" {
+		return nil
+	}
+	files := []*output{
+		{name: XALTFile, old: XALTOldFile, encode: res.EncodeXALT, check: res.checkText},
+		{name: JSONFile, old: JSONOldFile, encode: res.EncodeJSON, check: res.checkText},
+		{name: LibListFile, encode: res.EncodeList},
+	}
+	var wg sync.WaitGroup
+	for _, f := range files {
+		wg.Go(func() { f.stage(r.Dir) })
+	}
+	wg.Wait()
+	r.rep.Files = make(map[string]string)
+	var errs []error
+	for _, f := range files {
+		r.rep.Files[f.name] = f.digest
+		if f.staged != nil {
+			r.maps = append(r.maps, f.staged)
+			r.rep.Changed = true
+		}
+		errs = append(errs, f.err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if files[0].staged != nil {
+		if r.guardMap(res); r.rep.Refused != "" {
+			return nil
+		}
+	}
+	slices.Reverse(r.maps) // XALT's own file last
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, s := range slices.Concat(r.maps, r.copies) {
+		s.step = r.step
+		if err := s.commit(); err != nil {
+			return err
+		}
+	}
+	return r.writeState(res)
+}
+
+// output is one of the files of a map on its way to its place.
+type output struct {
+	name, old string
+	encode    func() []byte
+	check     func([]byte) error // nil: nothing to check
+
+	digest string
+	staged *staged // nil if the file would not change
+	err    error
+}
+
+// stage encodes the file, writes it beside its place in dir, and checks it.
+func (f *output) stage(dir string) {
+	data := f.encode()
+	f.digest = digest(data)
+	f.staged, f.err = stage(dir, f.name, f.old, data, 0o644)
+	if f.staged == nil || f.err != nil || f.check == nil {
+		return
+	}
+	if err := f.check(data); err != nil {
+		f.err = fmt.Errorf("check %s before it is installed: %w", f.name, err)
+	}
+}
+
+func (r *updateRun) writeState(res *Result) error {
+	var old []Conflict
+	if err := readJSON(filepath.Join(r.state, conflictsFile), &old); err != nil {
+		r.note("conflicts", err.Error()+"; it is written anew")
+	}
+	r.rep.NewConflicts = newConflicts(old, res.Conflicts)
+	r.rep.NewProblems = newProblems(r.prior.Problems, r.rep.Problems)
+	r.rep.Conflicts = len(res.Conflicts)
+	for i := range res.Conflicts {
+		if res.Conflicts[i].Module == "" {
+			r.rep.LeftOut++
+		}
+	}
+	now := r.Now.UTC().Format(time.RFC3339)
+	r.rep.Checked, r.rep.Installed = now, r.prior.Installed
+	if r.rep.Changed || r.rep.Installed == "" {
+		r.rep.Installed = now
+	}
+	conflicts := res.Conflicts
+	if conflicts == nil {
+		conflicts = []Conflict{}
+	}
+	for _, f := range []struct {
+		name string
+		v    any
+	}{{conflictsFile, conflicts}, {provenanceFile, &r.rep.Provenance}} {
+		data, err := json.MarshalIndent(f.v, "", " ")
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", f.name, err)
+		}
+		if r.step != nil {
+			r.step()
+		}
+		if err := WriteFile(filepath.Join(r.state, f.name), append(data, '\n'), 0o640); err != nil {
+			return err
+		}
+	}
+	if err := WriteFile(filepath.Join(r.state, memoryFile), res.Memory.text, 0o640); err != nil {
+		return err
+	}
+	return r.prune()
+}
+
+// prune removes the copies of inputs that are no more.
+func (r *updateRun) prune() error {
+	keep := make(map[string]bool)
+	for _, rec := range r.rep.Inputs {
+		keep[copyName(rec.Label)] = true
+	}
+	dir := filepath.Join(r.state, inputsDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !keep[e.Name()] {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// newConflicts gives the conflicts of now whose path or one of whose claimants
+// is not among those of old.
+func newConflicts(old, now []Conflict) []Conflict {
+	known := make(map[string][]Claimant, len(old))
+	for i := range old {
+		known[old[i].Path] = old[i].Claimants
+	}
+	var out []Conflict
+	for i := range now {
+		was, ok := known[now[i].Path]
+		if !ok || slices.ContainsFunc(now[i].Claimants, func(c Claimant) bool {
+			return !slices.ContainsFunc(was, func(w Claimant) bool { return w.Module == c.Module })
+		}) {
+			out = append(out, now[i])
+		}
+	}
+	return out
+}
+
+func newProblems(old, now []Problem) []Problem {
+	key := func(p Problem) [3]string {
+		if p.Path == "" {
+			return [3]string{p.Input, p.Kind, p.Text}
+		}
+		return [3]string{p.Input, p.Kind, p.Path}
+	}
+	known := make(map[[3]string]bool, len(old))
+	for _, p := range old {
+		known[key(p)] = true
+	}
+	var out []Problem
+	for _, p := range now {
+		if !known[key(p)] {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// lockState takes the lock of a state directory; closing the file gives it
+// back, as does the end of the process.
+func lockState(ctx context.Context, name string, wait time.Duration) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	const pause = 50 * time.Millisecond
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for waited := time.Duration(0); ; waited += pause {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return f, nil
+		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+		case waited >= wait:
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", name, ErrLocked), f.Close())
+		}
+		timer.Reset(pause)
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		case <-timer.C:
+		}
+	}
+}
