@@ -1,0 +1,476 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"xaltpipe/internal/xalt"
+)
+
+// collector makes batches out of lines: blocks gather in groups, complete
+// groups become records, records become rows. It belongs to one goroutine.
+type collector struct {
+	opts     *Options
+	store    Store
+	resolver *resolver
+	selected Hash
+
+	batch  *Batch
+	groups map[xalt.Identity]*collected
+	last   *collected
+	held   int // bytes in groups
+	ready  []ready
+	// Identities of records in this batch and in the one being written, which
+	// the store cannot know yet.
+	done, doneBefore map[xalt.Identity]struct{}
+	used             map[xalt.Identity]struct{} // identities of blocks without a CRC that became part of a record
+	parked           map[xalt.Identity]int64    // blocks that this run counted as waiting, by group
+	tentative        *tentative
+	spare            [][]byte // memory for groups
+	clock            int64    // newest log time seen, seconds since 1970
+	// origins keeps records as they were read with their rows: a store has
+	// refused one, or the source cannot be read twice.
+	origins bool
+	where   string
+}
+
+// collected is a group with where it was seen.
+type collected struct {
+	*xalt.Group
+	seen   int64
+	source string
+	line   int64 // of the newest block
+	failed error // complete, but does not fit
+}
+
+// ready is a record's text that waits for the store to say whether it is known.
+type ready struct {
+	id           xalt.Identity
+	kind         xalt.Kind
+	text         []byte
+	syshost, key string
+	source       string
+	line         int64
+}
+
+// tentative is the block in an unfinished last line.
+type tentative struct {
+	id    xalt.Identity
+	block xalt.Block
+	line  int64
+}
+
+// How many complete records are looked up in the store at once, and how many
+// bytes of text may wait for that.
+const (
+	lookupRecords = 512
+	lookupBytes   = 4 << 20
+)
+
+func newCollector(opts *Options, store Store) *collector {
+	c := &collector{
+		opts: opts, store: store, resolver: newResolver(opts), selected: opts.Selection(),
+		done: make(map[xalt.Identity]struct{}), parked: make(map[xalt.Identity]int64),
+	}
+	c.reset()
+	return c
+}
+
+// reset starts an empty batch.
+func (c *collector) reset() {
+	c.batch = &Batch{Selection: c.selected}
+	c.groups = make(map[xalt.Identity]*collected)
+	c.last, c.held, c.ready, c.tentative = nil, 0, nil, nil
+	c.used = make(map[xalt.Identity]struct{})
+	c.doneBefore, c.done = c.done, make(map[xalt.Identity]struct{})
+}
+
+// full reports whether the batch should be written.
+func (c *collector) full() bool {
+	return c.batch.records+len(c.ready) >= c.opts.BatchRecords || len(c.done) >= 8*c.opts.BatchRecords ||
+		c.held+c.batch.bytes > c.opts.BatchBytes
+}
+
+// addLine takes in one line of a source.
+func (c *collector) addLine(ctx context.Context, p *messageParser, l line) error {
+	n := &c.batch.counts
+	switch {
+	case l.unfinished:
+		n.Lines.Unfinished++
+		c.try(p, l)
+		return nil
+	case l.long:
+		n.Lines.Long++
+		if _, ours := p.parse(l.text); ours {
+			c.dead(DeadLetter{
+				Reason: ReasonLong, Detail: fmt.Sprintf("longer than %d bytes; its beginning is kept", c.opts.MaxLine),
+				Source: c.where, Line: l.number, Raw: bytes.Clone(l.text),
+			})
+		}
+		return nil
+	}
+	m, ours := p.parse(l.text)
+	if !ours {
+		n.Lines.Foreign++
+		return nil
+	}
+	var b xalt.Block
+	if err := xalt.ParseBlock(m.text, m.syshost, &b); err != nil {
+		n.Lines.Malformed++
+		c.opts.debug("malformed line", "source", c.where, "line", l.number, "offset", l.offset, "err", err)
+		c.dead(DeadLetter{
+			Reason: ReasonLine, Detail: err.Error(), Syshost: xalt.Storable(string(m.syshost)),
+			Source: c.where, Line: l.number, Raw: bytes.Clone(l.text),
+		})
+		return nil
+	}
+	n.Lines.Block++
+	return c.addBlock(ctx, p, &b, m, l.number)
+}
+
+// try remembers the block in an unfinished line; see [collector.close].
+func (c *collector) try(p *messageParser, l line) {
+	m, ours := p.parse(l.text)
+	var b xalt.Block
+	if !ours || l.long || xalt.ParseBlock(m.text, m.syshost, &b) != nil || c.unselected(&b) {
+		return
+	}
+	b.Value = bytes.Clone(b.Value)
+	b.Kind, b.Syshost, b.Key = bytes.Clone(b.Kind), bytes.Clone(b.Syshost), bytes.Clone(b.Key)
+	c.tentative = &tentative{id: b.Identity(), block: b, line: l.number}
+}
+
+func (c *collector) unselected(b *xalt.Block) bool {
+	return c.opts.Syshost != "" && string(b.Syshost) != c.opts.Syshost
+}
+
+func (c *collector) addBlock(ctx context.Context, p *messageParser, b *xalt.Block, m message, number int64) error {
+	if c.unselected(b) {
+		c.batch.counts.Blocks.Unselected++
+		return nil
+	}
+	if b.Version == 1 {
+		g := &collected{Group: xalt.NewGroup(xalt.Identity{}, b), source: c.where, line: number}
+		g.Add(xalt.Part{Value: b.Value, Copy: -1, Line: number})
+		g.ID = xalt.ContentIdentity("version 1", nil, b.Value)
+		return c.assembleCopies(ctx, g)
+	}
+	g := c.last
+	if g == nil || !g.Matches(b) {
+		id := b.Identity()
+		if c.inFlight(id) && b.HasCRC {
+			c.batch.counts.Blocks.Repeated++
+			return nil
+		}
+		if g = c.groups[id]; g == nil {
+			g = &collected{Group: xalt.NewGroup(id, b), source: c.where}
+			if n := len(c.spare); n > 0 {
+				g.Reuse(c.spare[n-1])
+				c.spare = c.spare[:n-1]
+			}
+			c.groups[id] = g
+			c.held += g.Size()
+		}
+	}
+	c.last = g
+	if g.line == 0 || len(g.Parts()) == 0 || c.opts.Clock {
+		if seen := p.time(m); seen > 0 {
+			g.seen = max(g.seen, seen)
+			c.clock = max(c.clock, seen)
+		} else if b.Epoch > 0 {
+			g.seen = max(g.seen, b.Epoch)
+		} else { // the log was written then at the latest
+			g.seen = max(g.seen, p.reference.Unix())
+		}
+	}
+	g.line = number
+	before := g.Size()
+	if !g.Add(xalt.Part{Index: b.Index, Value: b.Value, Copy: -1, Line: number}) {
+		c.batch.counts.Blocks.Repeated++
+		return nil
+	}
+	c.held += g.Size() - before
+	if !g.Complete() || g.failed != nil {
+		return nil // one that failed is tried again at the end of the batch
+	}
+	if !g.HasCRC {
+		return c.assembleCopies(ctx, g)
+	}
+	blocks, size := int64(len(g.Parts())), g.Size()
+	a, err := g.Assemble(c.opts.Limits)
+	if err != nil {
+		g.failed = err
+		return nil
+	}
+	c.held -= size
+	c.batch.counts.Blocks.Used += int64(g.Count)
+	c.batch.counts.Blocks.Repeated += blocks - int64(g.Count)
+	delete(c.groups, g.ID)
+	c.last = nil
+	return c.enqueue(ctx, g, g.ID, a.Text)
+}
+
+// enqueue puts a complete record among those that are looked up in the store.
+func (c *collector) enqueue(ctx context.Context, g *collected, id xalt.Identity, text []byte) error {
+	c.done[id] = struct{}{}
+	c.held += len(text)
+	c.ready = append(c.ready, ready{
+		id: id, kind: g.Kind, text: text, syshost: g.Syshost, key: g.Key, source: g.source, line: g.line,
+	})
+	if len(c.ready) >= lookupRecords || c.held >= lookupBytes && len(c.ready) >= lookupRecords/8 {
+		return c.flush(ctx)
+	}
+	return nil
+}
+
+func (c *collector) inFlight(id xalt.Identity) bool {
+	if _, ok := c.done[id]; ok {
+		return true
+	}
+	_, ok := c.doneBefore[id]
+	return ok
+}
+
+// assembleCopies joins what is complete in a group without a CRC.
+func (c *collector) assembleCopies(ctx context.Context, g *collected) error {
+	for g.Complete() {
+		size := g.Size()
+		a, err := g.Assemble(c.opts.Limits)
+		if err != nil {
+			g.failed = err
+			if g.Version == 1 {
+				c.deadGroup(g, err)
+			}
+			return nil // more copies may come; close decides
+		}
+		if c.groups[g.ID] == g {
+			c.held -= size - g.Size()
+		}
+		c.batch.counts.Blocks.Used += newParts(a.Parts)
+		c.unpark(g.ID, a.Parts, &c.batch.counts.Blocks.Used)
+		c.useParts(g, a.Parts)
+		if len(g.Parts()) == 0 && c.groups[g.ID] == g {
+			delete(c.groups, g.ID)
+			c.last = nil
+			c.held -= g.Size()
+		}
+		id := xalt.ContentIdentity("record", []byte(g.Key), a.Text)
+		if c.inFlight(id) {
+			c.batch.counts.Records.Repeated++
+			continue
+		}
+		if err := c.enqueue(ctx, g, id, a.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addText takes in a record that came whole, from a file of its own.
+func (c *collector) addText(ctx context.Context, kind xalt.Kind, syshost, source string, text []byte) error {
+	c.batch.counts.Blocks.Used++ // counted as a record of one block
+	c.batch.counts.Lines.Block++
+	g := &collected{Group: xalt.NewGroup(xalt.Identity{}, &xalt.Block{Kind: []byte(kind), Syshost: []byte(syshost)}), source: source, line: 1}
+	id := xalt.ContentIdentity("record file", []byte(kind), text)
+	if c.inFlight(id) {
+		c.batch.counts.Records.Repeated++
+		return nil
+	}
+	return c.enqueue(ctx, g, id, text)
+}
+
+// flush asks the store which of the complete records are known, and makes rows
+// of the others.
+func (c *collector) flush(ctx context.Context) error {
+	if len(c.ready) == 0 {
+		return nil
+	}
+	list := c.ready
+	c.ready = nil
+	ids := make([]xalt.Identity, len(list))
+	for i := range list {
+		ids[i] = list[i].id
+	}
+	fates, err := c.store.Known(ctx, c.selected, ids)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		r := &list[i]
+		c.held -= len(r.text)
+		if fates[i] == FateUnknown {
+			c.record(r.id, r.kind, r.text, r.syshost, r.key, r.source, r.line)
+		} else {
+			c.batch.counts.Records.Repeated++
+		}
+		// Rows have copies of what they need of the text.
+		if len(c.spare) < spareBuffers && cap(r.text) <= spareBytes {
+			c.spare = append(c.spare, r.text)
+		}
+	}
+	return nil
+}
+
+// How much memory of records that are done is kept for others.
+const (
+	spareBuffers = 256
+	spareBytes   = 64 << 10
+)
+
+// unpark moves blocks that this run counted as waiting to the counter of what
+// became of them.
+func (c *collector) unpark(id xalt.Identity, parts []xalt.Part, to *int64) {
+	n := min(c.parked[id], int64(len(parts))-newParts(parts))
+	if n <= 0 {
+		return
+	}
+	c.batch.counts.Blocks.Waiting -= n
+	*to += n
+	if c.parked[id] -= n; c.parked[id] == 0 {
+		delete(c.parked, id)
+	}
+}
+
+// maxParked bounds the memory for that; beyond it blocks stay counted as
+// waiting.
+const maxParked = 1 << 20
+
+func newParts(parts []xalt.Part) (n int64) {
+	for _, p := range parts {
+		if p.Copy < 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// useParts notes that blocks without a CRC became part of a record: those that
+// waited in the store go, and all are remembered, so that a repeat of some of
+// them is told from the beginning of another record.
+func (c *collector) useParts(g *collected, parts []xalt.Part) {
+	if g.Version == 1 {
+		return
+	}
+	for _, p := range parts {
+		if p.Copy >= 0 {
+			c.batch.Used = append(c.batch.Used, UsedPart{g.ID, p.Index, p.Copy})
+		}
+		id := blockIdentity(g.Group, p)
+		c.used[id] = struct{}{}
+		c.batch.Remember = append(c.batch.Remember, Remembered{id, FateBlock})
+		c.batch.bytes += usedBytes
+	}
+}
+
+// usedBytes is about what remembering a block costs, in bytes.
+const usedBytes = 128
+
+// blockIdentity is the identity of one block without a CRC.
+func blockIdentity(g *xalt.Group, p xalt.Part) xalt.Identity {
+	return xalt.ContentIdentity(fmt.Sprintf("block %s %d", g.ID, p.Index), []byte(g.Key), p.Value)
+}
+
+// record decodes a record's text and puts its rows, or a dead letter, into the
+// batch.
+func (c *collector) record(id xalt.Identity, kind xalt.Kind, text []byte, syshost, key, source string, number int64) {
+	c.batch.records++
+	rec, err := xalt.Decode(kind, text)
+	if err != nil {
+		c.batch.counts.Records.Dead++
+		c.opts.debug("dead letter", "reason", ReasonRecord, "source", source, "line", number, "key", key, "err", err)
+		c.dead(DeadLetter{
+			Reason: ReasonRecord, Detail: err.Error(), Kind: xalt.Storable(string(kind)), Syshost: xalt.Storable(syshost),
+			Key: xalt.Storable(key), Source: source, Line: number, Group: &id, Raw: bytes.Clone(text),
+		})
+		c.batch.Remember = append(c.batch.Remember, Remembered{id, FateDead})
+		return
+	}
+	if len(rec.Defaulted) > 0 {
+		c.opts.debug("defaulted fields", "source", source, "line", number, "key", key, "fields", rec.Defaulted)
+	}
+	fate := c.resolver.add(c.batch, &rec)
+	if c.origins && fate == FateStored {
+		c.origin(&rec, id, DeadLetter{
+			Kind: xalt.Storable(string(kind)), Syshost: xalt.Storable(syshost), Key: xalt.Storable(key), Source: source, Line: number,
+			Raw: bytes.Clone(text),
+		})
+	}
+	if c.opts.Debug != nil {
+		level := slog.LevelDebug
+		if fate == FateFiltered {
+			level = slog.LevelInfo
+		}
+		c.opts.Debug.Log(context.Background(), level, "record", "source", source, "line", number, "key", key, "fate", fateNames[fate])
+	}
+	c.batch.Remember = append(c.batch.Remember, Remembered{id, fate})
+}
+
+// origin notes where the record came from whose row was added last.
+func (c *collector) origin(rec *xalt.Record, id xalt.Identity, letter DeadLetter) {
+	b := c.batch
+	b.bytes += len(letter.Raw)
+	list := &b.RunOrigins
+	switch {
+	case rec.Link != nil:
+		list = &b.LinkOrigins
+	case rec.Pkg != nil:
+		list = &b.PkgOrigins
+	case rec.Skip != nil:
+		list = &b.SkipOrigins
+	}
+	*list = append(*list, Origin{id, letter})
+}
+
+var fateNames = [...]string{"unknown", "taken", "filtered", "dead", "block"}
+
+func (c *collector) dead(d DeadLetter) {
+	d.Detail = xalt.Storable(d.Detail)
+	c.batch.bytes += len(d.Raw) + rowBytes
+	c.batch.Dead = append(c.batch.Dead, d)
+}
+
+// deadGroup makes a dead letter of a complete group that does not fit.
+func (c *collector) deadGroup(g *collected, err error) {
+	reason := ReasonFit
+	switch {
+	case errors.Is(err, xalt.ErrTooLarge):
+		reason = ReasonLarge
+	case errors.Is(err, xalt.ErrCRC):
+		reason = ReasonCRC
+	}
+	n := &c.batch.counts
+	n.Blocks.Dead += newParts(g.Parts())
+	c.unpark(g.ID, g.Parts(), &n.Blocks.Dead)
+	n.Records.Dead++
+	c.opts.debug("dead letter", "reason", reason, "source", g.source, "line", g.line, "key", g.Key, "err", err)
+	d := groupLetter(g.Group, reason, err.Error(), g.source, g.line)
+	if g.Version == 1 {
+		d.Group = nil
+		c.batch.Remember = append(c.batch.Remember, Remembered{g.ID, FateDead})
+	}
+	c.dead(d)
+}
+
+// groupLetter is the dead letter for a group; its raw bytes are the blocks as
+// lines that can be read again.
+func groupLetter(g *xalt.Group, reason, detail, source string, number int64) DeadLetter {
+	var raw []byte
+	for _, p := range g.Parts() {
+		raw = append(raw, tag+"_"...)
+		raw = append(raw, g.Syshost...)
+		raw = append(raw, ' ')
+		b := xalt.Block{
+			Version: g.Version, Kind: []byte(g.Kind), Syshost: []byte(g.Syshost), Key: []byte(g.Key), HasCRC: g.HasCRC, CRC: g.CRC,
+			Index: p.Index, Count: g.Count, Epoch: g.Epoch, Value: p.Value,
+		}
+		raw = append(b.Append(raw), '\n')
+	}
+	id := g.ID
+	return DeadLetter{
+		Reason: reason, Detail: detail, Kind: xalt.Storable(string(g.Kind)), Syshost: xalt.Storable(g.Syshost),
+		Key: xalt.Storable(g.Key), Source: source, Line: number, Group: &id, Raw: raw,
+	}
+}

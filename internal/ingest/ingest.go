@@ -1,0 +1,323 @@
+// Package ingest is the pipeline from a log to a store:
+//
+//	file -> line -> message -> block -> record -> rows -> store
+//
+// A source gives lines, a line is a syslog message, a message of XALT's
+// carries a block, blocks make a record, a record becomes rows with the module
+// of each library, and a [Batch] of rows goes to the [Store].
+//
+// Guarantee: reading is at least once, the effect exactly once. A batch is one
+// transaction: rows, blocks that still wait for the rest of their record, and
+// the position in the source are stored together or not at all. Rows have
+// natural keys, so a batch that is written twice is written once. Every line,
+// block and record ends in one counter of [Stats].
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"time"
+
+	"xaltpipe/internal/xalt"
+)
+
+// Options say how to ingest; see [Options.Defaults].
+type Options struct {
+	Syshost  string            // keep this machine's blocks only; empty: all
+	Filter   *Filter           // nil: keep everything
+	Modules  Modules           // nil: no reverse map
+	Accounts map[string]string // default account by user
+	Zone     *time.Location    // of the dates in the store
+
+	Full         bool // ignore stored positions
+	MaxLine      int  // bytes of a line
+	BatchRecords int  // records in a transaction
+	BatchBytes   int  // bytes that a batch may hold: rows, and blocks that wait for the rest of their record
+	BatchTime    time.Duration
+	KeepWaiting  time.Duration // log time after which an incomplete record becomes a dead letter
+	Limits       xalt.Limits
+	Clock        bool // look at the time of every block, not of one per record
+
+	Debug    *slog.Logger                     // explains decisions per record, at level debug those that are nothing special; nil: no
+	Warn     func(format string, args ...any) // what the user should know; nil: nobody
+	Progress func(bytes int64, records int64) // compressed bytes read since the last call; nil: nobody
+	Now      func() time.Time                 // the clock for times without a year; nil: time.Now
+}
+
+// Defaults fills in what is zero.
+func (o *Options) Defaults() {
+	setDefault(&o.MaxLine, 64<<10)
+	setDefault(&o.BatchRecords, 4000)
+	setDefault(&o.BatchBytes, 32<<20)
+	setDefault(&o.BatchTime, 10*time.Second)
+	setDefault(&o.KeepWaiting, 30*24*time.Hour)
+	setDefault(&o.Limits, xalt.DefaultLimits())
+	if o.Zone == nil {
+		o.Zone = time.Local
+	}
+	if o.Warn == nil {
+		o.Warn = func(string, ...any) {}
+	}
+	if o.Progress == nil {
+		o.Progress = func(int64, int64) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+func setDefault[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
+
+func (o *Options) debug(msg string, args ...any) {
+	if o.Debug != nil {
+		o.Debug.Info(msg, args...) //nolint:sloglint // every caller gives a constant
+	}
+}
+
+// Selection names what of a log is wanted: reading the same log for another
+// machine or through another filter is reading another source.
+func (o *Options) Selection() Hash {
+	var filter Hash
+	if o.Filter != nil {
+		filter = o.Filter.hash
+	}
+	return contentHash("selection", []byte(o.Syshost), filter[:])
+}
+
+// Ingester reads sources into a store. It is for one goroutine.
+type Ingester struct {
+	opts  Options
+	store Ledger
+	c     *collector
+	stats Stats
+
+	writing chan written // of the batch under way; nil if there is none
+	opened  time.Time    // of the batch
+}
+
+type written struct {
+	batch   *Batch
+	outcome Outcome
+	err     error
+}
+
+// Ledger is a [Store] that also knows how far sources have been read and which
+// blocks wait.
+type Ledger interface {
+	Store
+	Positions
+	Sweeper
+}
+
+// Sweeper finds groups of waiting blocks that need a decision.
+type Sweeper interface {
+	// Ripe returns up to limit groups that wait and have all their indexes, or
+	// whose newest block is from before expired (log time, seconds since
+	// 1970), and deletes waiting blocks of records that are known. It may
+	// return fewer, but not none, to save memory.
+	Ripe(ctx context.Context, selection Hash, expired int64, limit int) ([]Ripe, error)
+	// Clock returns the newest log time of any block that was stored, and
+	// raises it to atLeast.
+	Clock(ctx context.Context, atLeast int64) (int64, error)
+}
+
+// Ripe is a group from the store that is complete or has waited too long.
+type Ripe struct {
+	Group  *xalt.Group
+	State  WaitState
+	Source string
+	Line   int64
+}
+
+// New returns an ingester.
+func New(store Ledger, opts Options) *Ingester {
+	opts.Defaults()
+	return &Ingester{opts: opts, store: store, c: newCollector(&opts, store)}
+}
+
+// Stats returns what was read and stored so far.
+func (in *Ingester) Stats() Stats {
+	s := in.stats
+	s.Newest = maps.Clone(s.Newest)
+	if s.Newest == nil {
+		s.Newest = map[string]float64{}
+	}
+	return s
+}
+
+// Run reads the files in the order of their generations, "-" for stdin, and
+// sweeps before and after. A file that cannot be read does not keep the others
+// from being read; the errors come back joined.
+func (in *Ingester) Run(ctx context.Context, files []string, stdin io.Reader) error {
+	defer in.await() //nolint:errcheck // after an error, a batch may still be under way; the first error is told
+	if err := in.Sweep(ctx); err != nil {
+		return err
+	}
+	var unread []error
+	for _, file := range oldestFirst(files) {
+		err := in.read(ctx, file, stdin)
+		var s *StoreError
+		switch {
+		case err == nil:
+		case ctx.Err() != nil, errors.As(err, &s):
+			return errors.Join(append(unread, err)...)
+		default:
+			unread = append(unread, err)
+			in.opts.Warn("%v", err)
+		}
+	}
+	if err := in.Sweep(ctx); err != nil {
+		return errors.Join(append(unread, err)...)
+	}
+	if len(unread) > 0 {
+		return &SourceError{Errs: unread}
+	}
+	return nil
+}
+
+// StoreError is an error of the store: there is no use in reading on.
+type StoreError struct{ Err error }
+
+func (e *StoreError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the store's error.
+func (e *StoreError) Unwrap() error { return e.Err }
+
+// SourceError says which sources could not be read, or not to their end; all
+// others were.
+type SourceError struct{ Errs []error }
+
+func (e *SourceError) Error() string {
+	return fmt.Sprintf("%d source(s) could not be read to the end", len(e.Errs))
+}
+
+// Unwrap returns the errors, one for each source.
+func (e *SourceError) Unwrap() []error { return e.Errs }
+
+// commit closes the batch and hands it to the store, which writes it while the
+// next one is read. advance may be nil.
+func (in *Ingester) commit(ctx context.Context, advance func() *Advance) error {
+	// What the batch before it brought must be there when this one is closed.
+	if err := in.await(); err != nil {
+		return err
+	}
+	b, err := in.c.close(ctx)
+	if err != nil {
+		return &StoreError{err}
+	}
+	if advance != nil {
+		b.Advance = advance()
+	}
+	in.writing = make(chan written, 1)
+	go func(done chan<- written) {
+		outcome, err := in.store.Write(ctx, b)
+		done <- written{b, outcome, err}
+	}(in.writing)
+	in.opened = in.opts.Now()
+	return nil
+}
+
+// await waits for the batch that is being written, and counts it.
+func (in *Ingester) await() error {
+	if in.writing == nil {
+		return nil
+	}
+	w := <-in.writing
+	in.writing = nil
+	if errors.Is(w.err, ErrMoved) || errors.Is(w.err, ErrRefused) {
+		return w.err
+	}
+	if w.err != nil {
+		return &StoreError{w.err}
+	}
+	w.batch.counts.settle(w.outcome)
+	in.stats.add(&w.batch.counts)
+	in.opts.Progress(0, w.batch.counts.Records.Total())
+	return nil
+}
+
+// discard forgets the batch that is being collected.
+func (in *Ingester) discard() {
+	in.c.reset()
+	in.c.reset() // the one before it as well
+	clear(in.c.parked)
+}
+
+// sweepGroups is how many waiting groups are looked at in one transaction.
+const sweepGroups = 256
+
+// Sweep assembles records whose blocks all wait in the store (two ingesters may
+// each have brought half), and makes dead letters of those that have waited
+// too long.
+func (in *Ingester) Sweep(ctx context.Context) error {
+	in.c.origins = true
+	clock, err := in.store.Clock(ctx, min(in.c.clock, in.opts.Now().Add(24*time.Hour).Unix()))
+	if err != nil {
+		return &StoreError{err}
+	}
+	expired := clock - int64(in.opts.KeepWaiting/time.Second)
+	for {
+		ripe, err := in.store.Ripe(ctx, in.c.selected, expired, sweepGroups)
+		if err != nil {
+			return &StoreError{err}
+		}
+		if len(ripe) == 0 {
+			return nil
+		}
+		for _, r := range ripe {
+			if err := in.c.sweep(ctx, r); err != nil {
+				return &StoreError{err}
+			}
+		}
+		if err := in.commit(ctx, nil); err != nil {
+			return err
+		}
+		if err := in.await(); err != nil {
+			return err
+		}
+	}
+}
+
+// sweep decides on one group from the store.
+func (c *collector) sweep(ctx context.Context, r Ripe) error {
+	g := &collected{Group: r.Group, source: r.Source, line: r.Line}
+	if g.Complete() && r.State != WaitDead {
+		if !g.HasCRC {
+			if err := c.assembleCopies(ctx, g); err != nil {
+				return err
+			}
+			if g.failed != nil {
+				c.bury(g, g.failed)
+			}
+			return nil
+		}
+		a, err := g.Assemble(c.opts.Limits)
+		if err != nil {
+			c.bury(g, err)
+			return nil //nolint:nilerr // the error is in the dead letter
+		}
+		c.unpark(g.ID, a.Parts, &c.batch.counts.Blocks.Used)
+		c.batch.Done = append(c.batch.Done, g.ID)
+		return c.enqueue(ctx, g, g.ID, a.Text)
+	}
+	if r.State == WaitCopy {
+		for _, p := range g.Parts() {
+			c.batch.Used = append(c.batch.Used, UsedPart{g.ID, p.Index, p.Copy})
+		}
+		return nil
+	}
+	c.batch.counts.Records.Dead++
+	detail := fmt.Sprintf("%d of %d blocks are missing", g.Missing(), g.Count)
+	c.dead(groupLetter(g.Group, ReasonIncomplete, detail, r.Source, r.Line))
+	c.batch.Bury = append(c.batch.Bury, g.ID)
+	return nil
+}

@@ -1,0 +1,121 @@
+package ingest
+
+import (
+	"bytes"
+	"io"
+)
+
+// line is one line of a source, without its line end.
+type line struct {
+	text       []byte // valid until the next call
+	number     int64  // from 1
+	offset     int64  // of its first byte, in the decompressed source
+	end        int64  // offset of the next line
+	long       bool   // longer than the limit: text is its beginning
+	unfinished bool   // the source ends, or breaks off, without a newline
+}
+
+// lineReader cuts a source into lines. Memory does not grow with the source or
+// with its longest line.
+type lineReader struct {
+	src    io.Reader
+	buf    []byte
+	start  int // of what is not handed out yet
+	filled int
+	limit  int
+	offset int64 // of buf[start]
+	number int64
+	err    error
+	// tee sees every byte once its line is handed out, in order.
+	tee func([]byte)
+}
+
+// readSize is how much is asked of the source at a time, in bytes.
+const readSize = 256 << 10
+
+func newLineReader(src io.Reader, limit int, offset, number int64, tee func([]byte)) *lineReader {
+	return &lineReader{src: src, buf: make([]byte, 2*readSize+limit), limit: limit, offset: offset, number: number, tee: tee}
+}
+
+// next returns the next line, or io.EOF, or the source's error; what stands
+// before an error is handed out first.
+func (r *lineReader) next() (line, error) {
+	scanned := r.start
+	for {
+		if i := bytes.IndexByte(r.buf[scanned:r.filled], '\n'); i >= 0 {
+			return r.take(scanned+i-r.start, 1, false), nil
+		}
+		scanned = r.filled
+		if scanned-r.start > r.limit+1 { // a "\r" may stand before the newline
+			return r.longLine()
+		}
+		if r.err != nil {
+			if r.filled > r.start {
+				return r.take(r.filled-r.start, 0, true), nil
+			}
+			return line{}, r.err
+		}
+		scanned -= r.fill()
+	}
+}
+
+// fill reads more; it returns by how much what is in the buffer moved down.
+func (r *lineReader) fill() (moved int) {
+	if r.start > 0 && len(r.buf)-r.filled < readSize {
+		moved = r.start
+		r.filled = copy(r.buf, r.buf[r.start:r.filled])
+		r.start = 0
+	}
+	n, err := r.src.Read(r.buf[r.filled:min(len(r.buf), r.filled+readSize)])
+	r.filled += n
+	r.err = err
+	return moved
+}
+
+// take hands out length bytes and skips the newline behind them.
+func (r *lineReader) take(length, newline int, unfinished bool) line {
+	l := line{text: r.buf[r.start : r.start+length], number: r.number + 1, offset: r.offset, unfinished: unfinished}
+	if !unfinished {
+		r.number++
+	}
+	if r.tee != nil && !unfinished {
+		r.tee(r.buf[r.start : r.start+length+newline])
+	}
+	r.start += length + newline
+	r.offset += int64(length + newline)
+	l.end = r.offset
+	if n := len(l.text); n > 0 && l.text[n-1] == '\r' {
+		l.text = l.text[:n-1]
+	}
+	if len(l.text) > r.limit {
+		l.text, l.long = l.text[:r.limit], true
+	}
+	return l
+}
+
+// longLine hands out the beginning of a line and reads over the rest.
+func (r *lineReader) longLine() (line, error) {
+	r.number++
+	l := line{text: bytes.Clone(r.buf[r.start : r.start+r.limit]), number: r.number, offset: r.offset, long: true}
+	for {
+		if i := bytes.IndexByte(r.buf[r.start:r.filled], '\n'); i >= 0 {
+			r.skip(i + 1)
+			break
+		}
+		r.skip(r.filled - r.start)
+		if r.err != nil {
+			break // what may still come of it is no line of XALT's
+		}
+		r.fill()
+	}
+	l.end = r.offset
+	return l, nil
+}
+
+func (r *lineReader) skip(n int) {
+	if r.tee != nil {
+		r.tee(r.buf[r.start : r.start+n])
+	}
+	r.start += n
+	r.offset += int64(n)
+}

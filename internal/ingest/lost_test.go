@@ -1,0 +1,130 @@
+package ingest_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"strings"
+	"testing"
+
+	"xaltpipe/internal/ingest"
+)
+
+func zip(t testing.TB, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestDamagedThenWhole reads a compressed log while it is still being copied:
+// the line at which it breaks off is not taken for a whole one.
+func TestDamagedThenWhole(t *testing.T) {
+	s := newSite(t)
+	log := runLog(t, 1, 300)
+	whole := zip(t, log)
+	file := s.file("xalt.log.gz", whole[:len(whole)/2])
+	if _, err := s.try(s.opts, file); err == nil {
+		t.Fatal("reading half a file is no error")
+	}
+	some := s.rows()["xalt_run"]
+	if some == 0 || some == 300 {
+		t.Fatalf("%d runs from half the file, want some", some)
+	}
+	s.file("xalt.log.gz", whole)
+	s.run(file)
+	s.wantRows("whole", map[string]int64{"xalt_run": 300})
+	s.wantWaiting("whole", 0)
+}
+
+// TestDeadLetterStays reads half of a dead record again: its letter stays.
+func TestDeadLetterStays(t *testing.T) {
+	s := newSite(t)
+	bad := lines(t, "run_fini_"+uuid(1), replace(t, runText(1), uuid(1), "none"), 200)
+	s.run(s.file("1.log", join(bad, runLines(t, 2))))
+	s.wantDead("first", ingest.ReasonRecord)
+	s.run(s.file("2.log", join(bad[:1], runLines(t, 3))))
+	s.wantDead("half of it again", ingest.ReasonRecord)
+	s.wantWaiting("half of it again", 0)
+}
+
+// TestLaterCopyFits has a group without a CRC that does not fit until a
+// further copy comes in the same batch.
+func TestLaterCopyFits(t *testing.T) {
+	s := newSite(t)
+	good := plainLines("run_fini_"+uuid(1), runText(1), 200)
+	bad := replace(t, good[1], `"`, "")
+	stats := s.run(s.file("xalt.log", join(good[:1], []string{bad}, good[2:], good[1:2])))
+	s.wantRows("a copy too many", map[string]int64{"xalt_run": 1})
+	if stats.Blocks.Used != 3 {
+		t.Errorf("blocks %+v, want 3 used", stats.Blocks)
+	}
+}
+
+// TestLooserFilter reads halves under a filter that no longer leaves the
+// record out: they are not taken for a known record's.
+func TestLooserFilter(t *testing.T) {
+	s := newSite(t)
+	strict, err := ingest.ParseFilter([]byte("[[rule]]\naction = \"SKIP\"\nuser = \"alice\"\n"), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := runLines(t, 1)
+	one, two := s.file("1.log", join(l[:1])), s.file("2.log", join(l[1:]))
+	stats := s.with(func(o *ingest.Options) { o.Filter = strict }, one, two)
+	if stats.Records.Filtered != 1 {
+		t.Fatalf("records %+v, want 1 filtered", stats.Records)
+	}
+	s.run(one)
+	s.run(two)
+	s.wantRows("without the filter", map[string]int64{"xalt_run": 1})
+}
+
+// TestVersion1WithHeader wants a line that is no block of any version to be
+// counted.
+func TestVersion1WithHeader(t *testing.T) {
+	s := newSite(t)
+	odd := stamp + " vm XALT_LOGGING_rios: V:1 kind:run syshost:rios key:k nb:3 idx:0 value:{}\n"
+	stats := s.run(s.file("xalt.log", odd+runLog(t, 1, 1)))
+	if stats.Lines.Malformed != 1 {
+		t.Errorf("lines %+v, want 1 malformed", stats.Lines)
+	}
+	s.wantDead("odd line", ingest.ReasonLine)
+}
+
+// TestGrepOfNamedFile reads grep's output for a file whose name has XALT's tag.
+func TestGrepOfNamedFile(t *testing.T) {
+	s := newSite(t)
+	for i, prefix := range []string{"/var/log/XALT_LOGGING.log:17:", "XALT_LOGGING_rios.log:17:", "logs/XALT_LOGGING_x/xalt.log:"} {
+		var list []string
+		for _, l := range runLines(t, i+1) {
+			list = append(list, prefix+l)
+		}
+		stats := s.run(s.file("grep"+strings.Repeat("x", i), join(list)))
+		if stats.Lines.Block != 3 || stats.Records.Stored != 1 {
+			t.Errorf("%s: lines %+v, records %+v", prefix, stats.Lines, stats.Records)
+		}
+	}
+}
+
+// TestUnfinishedWithoutCRC has an unfinished last line that is not the last
+// block of its record: padded with blanks it would give wrong JSON.
+func TestUnfinishedWithoutCRC(t *testing.T) {
+	s := newSite(t)
+	text := replace(t, runText(1), `"./a.out"`, `"`+strings.Repeat("word ", 60)+`"`)
+	l := plainLines("run_fini_"+uuid(1), text, 256)
+	file := s.file("xalt.log", join(l[1:])+l[0][:len(l[0])-40])
+	stats := s.run(file)
+	if stats.Records.Stored != 0 {
+		t.Errorf("records %+v, want none", stats.Records)
+	}
+	s.extend(file, l[0][len(l[0])-40:])
+	s.run(file)
+	s.wantRows("whole line", map[string]int64{"xalt_run": 1})
+	s.wantWaiting("whole line", 0)
+}

@@ -1,0 +1,328 @@
+package ingest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"xaltpipe/internal/xalt"
+)
+
+// Modules tells which module a path belongs to on a machine.
+type Modules interface {
+	// Module returns the module of a library or program, empty if there is
+	// none, and the identity of the reverse map that said so, zero if the
+	// machine has no map.
+	Module(syshost, path string) (module string, mapID Hash)
+}
+
+// resolver turns decoded records into rows: filter, default account, local
+// date, modules, and the sets of objects, variables and functions, each made
+// once for the same raw bytes.
+type resolver struct {
+	modules  Modules // nil: none
+	filter   *Filter
+	accounts map[string]string // default account by user
+	zone     *time.Location
+
+	words     *cache[*Object] // objects that sets share
+	objects   *cache[*Set[Object]]
+	env       *cache[*Set[EnvVar]]
+	functions *cache[*Set[Function]]
+}
+
+// cachedMembers bounds how many set members a resolver keeps; each costs some
+// hundred bytes.
+const cachedMembers = 60_000
+
+func newResolver(o *Options) *resolver {
+	return &resolver{
+		modules: o.Modules, filter: o.Filter, accounts: o.Accounts, zone: o.Zone,
+		words: newCache[*Object](cachedMembers), objects: newCache[*Set[Object]](cachedMembers), env: newCache[*Set[EnvVar]](cachedMembers),
+		functions: newCache[*Set[Function]](cachedMembers),
+	}
+}
+
+// add puts a decoded record into the batch, or counts it as filtered; fate is
+// what is to be remembered of it.
+func (r *resolver) add(b *Batch, rec *xalt.Record) Fate {
+	b.counts.Defaulted += int64(len(rec.Defaulted))
+	switch {
+	case rec.Run != nil:
+		return r.addRun(b, rec)
+	case rec.Link != nil:
+		return r.addLink(b, rec)
+	case rec.Pkg != nil:
+		p := rec.Pkg
+		d := r.filter.Decide(Subject{UUID: p.RunUUID, Package: true, PackageName: p.Name, PackagePath: p.Path})
+		if !d.Keep {
+			return r.filtered(b)
+		}
+		b.Pkgs = append(b.Pkgs, p)
+		b.bytes += len(p.Program) + len(p.Name) + len(p.Version) + len(p.Path) + rowBytes
+	case rec.Skip != nil:
+		s := rec.Skip
+		b.Skips = append(b.Skips, Skip{Skip: s, Date: r.local(s.Time, time.DateTime)})
+		b.bytes += len(s.Syshost) + len(s.User) + len(s.Role) + len(s.Program) + len(s.Reason) + rowBytes
+	}
+	return FateStored
+}
+
+// rowBytes is about what a row costs in memory besides its texts.
+const rowBytes = 500
+
+func (r *resolver) filtered(b *Batch) Fate {
+	b.counts.Records.Filtered++
+	return FateFiltered
+}
+
+func (r *resolver) local(seconds float64, layout string) string {
+	return time.Unix(int64(seconds), 0).In(r.zone).Format(layout)
+}
+
+func (r *resolver) module(syshost, path string) (string, Hash) {
+	if r.modules == nil {
+		return "", Hash{}
+	}
+	return r.modules.Module(syshost, path)
+}
+
+func (r *resolver) addRun(b *Batch, rec *xalt.Record) Fate {
+	run := rec.Run
+	d := r.filter.Decide(Subject{UUID: run.RunUUID, ExecPath: run.ExecPath, User: run.User, Queue: run.Queue})
+	if !d.Keep {
+		return r.filtered(b)
+	}
+	run.Probability *= d.Probability
+	if run.Account == xalt.Unknown {
+		if account, ok := r.accounts[run.User]; ok {
+			run.Account = account
+		}
+	}
+	row := Run{Run: run, Digest: rec.Digest, Date: r.local(run.StartTime, time.DateTime)}
+	row.Module, row.MapID = r.module(run.Syshost, run.ExecPath)
+	row.Objects = r.objectSet(b, run.Syshost, run.LibA)
+	row.Env = r.envSet(b, run.EnvT)
+	run.LibA, run.EnvT = nil, nil // they hold the whole text
+	b.counts.newest(run.Syshost, run.StartTime)
+	b.bytes += len(run.Cmdline) + len(run.ExecPath) + len(run.Cwd) + rowBytes
+	b.Runs = append(b.Runs, row)
+	return FateStored
+}
+
+func (r *resolver) addLink(b *Batch, rec *xalt.Record) Fate {
+	link := rec.Link
+	d := r.filter.Decide(Subject{UUID: link.UUID, ExecPath: link.ExecPath, User: link.BuildUser})
+	if !d.Keep {
+		return r.filtered(b)
+	}
+	row := Link{Link: link, Digest: rec.Digest, Date: r.local(link.BuildEpoch, time.DateOnly) + " 00:00:00"}
+	row.Module, row.MapID = r.module(link.BuildSyshost, link.LinkPath)
+	row.Objects = r.objectSet(b, link.BuildSyshost, link.LinkA)
+	row.Functions = r.functionSet(b, link.Functions)
+	link.LinkA, link.Functions = nil, nil
+	b.counts.newest(link.BuildSyshost, link.BuildEpoch)
+	b.bytes += len(link.LinkLine) + len(link.ExecPath) + len(link.Cwd) + rowBytes
+	b.Links = append(b.Links, row)
+	return FateStored
+}
+
+func (r *resolver) objectSet(b *Batch, syshost string, raw []byte) *Set[Object] {
+	key := contentHash("objects", []byte(syshost), raw)
+	if s, ok := r.objects.get(key); ok {
+		return s
+	}
+	list, bad := xalt.DecodeObjects(raw)
+	b.counts.Defaulted += int64(bad)
+	members := make([]*Object, 0, len(list))
+	fresh := 0
+	for _, o := range list {
+		hash := ObjectHash(syshost, o.Path, o.HashID)
+		m, ok := r.words.get(hash)
+		if !ok {
+			m = &Object{Hash: hash, Path: o.Path, HashID: o.HashID, Syshost: syshost, LibType: xalt.LibType(o.Path)}
+			m.Module, m.MapID = r.module(syshost, o.Path)
+			r.words.put(hash, m, 1+len(o.Path)/256)
+			b.bytes += len(o.Path) + rowBytes/4
+			fresh++
+		}
+		members = append(members, m)
+	}
+	b.bytes += len(members) * 8
+	s := NewSet("objects", members, func(o *Object) Hash { return o.Hash })
+	r.objects.put(key, s, 1+fresh+len(members)/16) // the others belong to other sets as well
+	return s
+}
+
+func (r *resolver) envSet(b *Batch, raw []byte) *Set[EnvVar] {
+	key := contentHash("env", raw)
+	if s, ok := r.env.get(key); ok {
+		return s
+	}
+	list := xalt.DecodeEnv(raw, r.filter.KeepEnv)
+	members := make([]*EnvVar, 0, len(list))
+	for _, e := range list {
+		members = append(members, &EnvVar{Hash: EnvHash(e.Name, e.Value), Name: e.Name, Value: e.Value})
+	}
+	s := NewSet("env", members, func(e *EnvVar) Hash { return e.Hash })
+	b.bytes += len(raw) + len(members)*rowBytes/4
+	r.env.put(key, s, setWeight(len(members), raw))
+	return s
+}
+
+func (r *resolver) functionSet(b *Batch, raw []byte) *Set[Function] {
+	key := contentHash("functions", raw)
+	if s, ok := r.functions.get(key); ok {
+		return s
+	}
+	names := xalt.DecodeNames(raw)
+	members := make([]*Function, 0, len(names))
+	for _, name := range names {
+		members = append(members, &Function{Hash: FunctionHash(name), Name: name})
+	}
+	s := NewSet("functions", members, func(f *Function) Hash { return f.Hash })
+	b.bytes += len(raw) + len(members)*rowBytes/4
+	r.functions.put(key, s, setWeight(len(members), raw))
+	return s
+}
+
+// setWeight is what a set costs in a cache: its members, long ones for more.
+func setWeight(members int, raw []byte) int { return members + 1 + len(raw)/200 }
+
+// The content that names a row. Every part is preceded by its length, so that
+// no two contents are written alike.
+
+// ObjectHash names an object on one machine.
+func ObjectHash(syshost, path, hashID string) Hash {
+	return contentHash("object", []byte(syshost), []byte(path), []byte(hashID))
+}
+
+// EnvHash names an environment variable with a value.
+func EnvHash(name, value string) Hash { return contentHash("variable", []byte(name), []byte(value)) }
+
+// EnvNameHash names an environment variable.
+func EnvNameHash(name string) Hash { return contentHash("variable name", []byte(name)) }
+
+// FunctionHash names a function.
+func FunctionHash(name string) Hash { return contentHash("function", []byte(name)) }
+
+// PkgHash names a package of a run.
+func PkgHash(p *xalt.Pkg) Hash {
+	return contentHash("package", []byte(p.RunUUID), []byte(p.Program), []byte(p.Name), []byte(p.Version), []byte(p.Path))
+}
+
+// SetHash names a set by its members' hashes, which must be in order.
+func SetHash(role string, members []Hash) Hash {
+	flat := make([]byte, 0, len(members)*len(Hash{}))
+	for i := range members {
+		flat = append(flat, members[i][:]...)
+	}
+	return contentHash(role, flat)
+}
+
+func contentHash(role string, parts ...[]byte) (h Hash) {
+	size := 8 + len(role)
+	for _, p := range parts {
+		size += 8 + len(p)
+	}
+	var stack [512]byte
+	if size > len(stack) {
+		return longHash(role, parts)
+	}
+	buf := stack[:0]
+	buf = binary.LittleEndian.AppendUint64(buf, uint64(len(role)))
+	buf = append(buf, role...)
+	for _, p := range parts {
+		buf = binary.LittleEndian.AppendUint64(buf, uint64(len(p)))
+		buf = append(buf, p...)
+	}
+	sum := sha256.Sum256(buf)
+	copy(h[:], sum[:])
+	return h
+}
+
+// longHash is contentHash for what is not worth a copy.
+func longHash(role string, parts [][]byte) (h Hash) {
+	sum := sha256.New()
+	var full [sha256.Size]byte
+	length := full[:8]
+	write := func(p []byte) {
+		binary.LittleEndian.PutUint64(length, uint64(len(p)))
+		sum.Write(length)
+		sum.Write(p)
+	}
+	write([]byte(role))
+	for _, p := range parts {
+		write(p)
+	}
+	copy(h[:], sum.Sum(full[:0]))
+	return h
+}
+
+// NewSet makes a set of members, in any order and with repeats; role keeps
+// sets of different things apart.
+func NewSet[T any](role string, members []*T, hash func(*T) Hash) *Set[T] {
+	slices.SortFunc(members, func(a, b *T) int {
+		x, y := hash(a), hash(b)
+		return bytes.Compare(x[:], y[:])
+	})
+	members = slices.CompactFunc(members, func(a, b *T) bool { return hash(a) == hash(b) })
+	hashes := make([]Hash, len(members))
+	for i, m := range members {
+		hashes[i] = hash(m)
+	}
+	return &Set[T]{Hash: SetHash(role, hashes), Members: members}
+}
+
+// cache keeps what was used lately, bounded by weight: when the young half is
+// full, it becomes the old half, and the old half is forgotten.
+type cache[V any] struct {
+	young, old map[Hash]cached[V]
+	weight     int // of young
+	limit      int
+}
+
+type cached[V any] struct {
+	value  V
+	weight int
+}
+
+func newCache[V any](limit int) *cache[V] {
+	return &cache[V]{young: make(map[Hash]cached[V]), limit: limit / 2}
+}
+
+func (c *cache[V]) get(key Hash) (V, bool) {
+	if e, ok := c.young[key]; ok {
+		return e.value, true
+	}
+	e, ok := c.old[key]
+	if ok {
+		c.put(key, e.value, e.weight)
+	}
+	return e.value, ok
+}
+
+// put keeps v under a key that is not there; what weighs more than the whole
+// half is not kept.
+func (c *cache[V]) put(key Hash, v V, weight int) {
+	if weight > c.limit {
+		return
+	}
+	if c.weight += weight; c.weight > c.limit {
+		c.old, c.young, c.weight = c.young, make(map[Hash]cached[V]), weight
+	}
+	c.young[key] = cached[V]{v, weight}
+}
+
+// ParseAccounts checks a table of default accounts by user; blanks around
+// names are dropped.
+func ParseAccounts(table map[string]string) map[string]string {
+	accounts := make(map[string]string, len(table))
+	for user, account := range table {
+		accounts[strings.TrimSpace(user)] = strings.TrimSpace(account)
+	}
+	return accounts
+}

@@ -1,0 +1,690 @@
+package ingest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/xalt"
+)
+
+// wantRead wants a run to have read as many runs' lines, three each.
+func wantRead(t *testing.T, what string, s ingest.Stats, runs int) {
+	t.Helper()
+	if got := s.Lines.Total(); got != int64(3*runs) {
+		t.Errorf("%s: %d lines read, want %d", what, got, 3*runs)
+	}
+}
+
+// TestSourceKnown gives a log that was read before in other forms.
+func TestSourceKnown(t *testing.T) {
+	log := runLog(t, 1, 50) // more than a head
+	more := runLog(t, 51, 60)
+	for _, tt := range []struct {
+		name string
+		then func(s *site, file string) string // the file that is read next
+		read int                               // runs that are read of it
+	}{
+		{"unchanged", func(_ *site, file string) string { return file }, 0},
+		{"renamed", func(s *site, file string) string {
+			if err := os.Rename(file, s.path("xalt.log.1")); err != nil {
+				t.Fatal(err)
+			}
+			return s.path("xalt.log.1")
+		}, 0},
+		{"copied", func(s *site, _ string) string { return s.file("copy", log) }, 0},
+		{"compressed", func(s *site, _ string) string { return s.file("xalt.log.1.gz", zip(t, log)) }, 0},
+		{"grown", func(s *site, file string) string { s.extend(file, more); return file }, 10},
+		{"grown and copied", func(s *site, _ string) string { return s.file("copy", log+more) }, 10},
+		{"grown and compressed", func(s *site, _ string) string { return s.file("xalt.log.1.gz", zip(t, log+more)) }, 10},
+		{"truncated in its place", func(s *site, file string) string { return s.file(filepath.Base(file), more) }, 10},
+		{"cut", func(s *site, file string) string { return s.file(filepath.Base(file), runLog(t, 1, 40)) }, 40},
+		{"another log with the same head", func(s *site, _ string) string {
+			return s.file("other", log[:len(log)/2/10*10]+"x\n"+log) // longer, from the middle on
+		}, -1},
+		{"changed head", func(s *site, file string) string {
+			return s.file(filepath.Base(file), replace(t, log, "XALT", "YALT"))
+		}, 50},
+		{"changed at the end", func(s *site, file string) string {
+			i := strings.LastIndex(log, "alice")
+			return s.file(filepath.Base(file), log[:i]+"aliCe"+log[i+5:])
+		}, 50},
+		{"emptied", func(s *site, file string) string { return s.file(filepath.Base(file), "") }, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t)
+			file := s.file("xalt.log", log)
+			wantRead(t, "first", s.run(file), 50)
+			stats := s.run(tt.then(s, file))
+			if tt.read >= 0 {
+				wantRead(t, "then", stats, tt.read)
+			} else if stats.Lines.Total() < 150 {
+				t.Errorf("%d lines read, want all", stats.Lines.Total())
+			}
+			if stats.Records.Stored > 10 {
+				t.Errorf("records %+v, more stored than are new", stats.Records)
+			}
+		})
+	}
+}
+
+// TestSourceSelection reads a log again for another machine, for all, and with
+// --full.
+func TestSourceSelection(t *testing.T) {
+	s := newSite(t)
+	other := strings.ReplaceAll(runLog(t, 3, 3), "syshost:rios", "syshost:owens")
+	file := s.file("xalt.log", runLog(t, 1, 2)+other)
+	only := func(host string) func(*ingest.Options) { return func(o *ingest.Options) { o.Syshost = host } }
+	stats := s.with(only("owens"), file)
+	wantStats(t, "owens", stats.Blocks, ingest.Blocks{Used: 3, Unselected: 6})
+	stats = s.with(only("rios"), file)
+	wantStats(t, "rios", stats.Blocks, ingest.Blocks{Used: 6, Unselected: 3})
+	wantRead(t, "rios again", s.with(only("rios"), file), 0)
+	stats = s.run(file)
+	wantStats(t, "all", stats.Records, ingest.Records{Repeated: 3})
+	wantRead(t, "all again", s.run(file), 0)
+	stats = s.with(func(o *ingest.Options) { o.Full = true }, file)
+	wantStats(t, "full", stats.Records, ingest.Records{Repeated: 3})
+	s.wantRows("in the end", map[string]int64{"xalt_run": 3})
+}
+
+// TestUnfinishedLine tries a last line without newline, and reads it again
+// when it is whole.
+func TestUnfinishedLine(t *testing.T) {
+	log := runLog(t, 1, 2)
+	for _, cut := range []int{1, 2, 10, 100, 250, 700} {
+		t.Run(fmt.Sprint(cut), func(t *testing.T) {
+			s := newSite(t)
+			file := s.file("xalt.log", log[:len(log)-cut])
+			stats := s.run(file)
+			if stats.Lines.Unfinished != 1 {
+				t.Errorf("lines %+v, want one unfinished", stats.Lines)
+			}
+			if whole := cut == 1; whole != (stats.Records.Stored == 2) {
+				t.Errorf("%d bytes missing: records %+v", cut, stats.Records)
+			}
+			if again := s.run(file); again.Records.Stored != 0 || again.Lines.Unfinished != 1 {
+				t.Errorf("again: %+v", again)
+			}
+			s.extend(file, log[len(log)-cut:])
+			stats = s.run(file)
+			if stats.Lines.Unfinished != 0 {
+				t.Errorf("whole: lines %+v", stats.Lines)
+			}
+			s.wantRows("whole", map[string]int64{"xalt_run": 2})
+			s.wantWaiting("whole", 0)
+			s.wantDead("whole")
+			wantRead(t, "unchanged", s.run(file), 0)
+		})
+	}
+}
+
+// TestGrowsByteByByte reads a log after each few bytes that are added.
+func TestGrowsByteByByte(t *testing.T) {
+	s := newSite(t)
+	log := runLog(t, 1, 2)
+	file := s.file("xalt.log", "")
+	for at := 0; at < len(log); at += 97 {
+		s.extend(file, log[at:min(at+97, len(log))])
+		s.run(file)
+	}
+	s.wantRows("in the end", map[string]int64{"xalt_run": 2})
+	s.wantWaiting("in the end", 0)
+	s.wantDead("in the end")
+	if got := s.count("SELECT COUNT(*) FROM ingest_source"); got != 1 {
+		t.Errorf("%d sources, want 1", got)
+	}
+	if got := s.count("SELECT position FROM ingest_source"); got != int64(len(log)) {
+		t.Errorf("position %d, want %d", got, len(log))
+	}
+}
+
+// TestManyBatches has a position after each batch, so that the state of the
+// hash goes on from batch to batch.
+func TestManyBatches(t *testing.T) {
+	s := newSite(t)
+	log := runLog(t, 1, 40)
+	file := s.file("xalt.log", log)
+	s.opts.BatchRecords = 3
+	wantRead(t, "first", s.run(file), 40)
+	s.wantRows("first", map[string]int64{"xalt_run": 40})
+	wantRead(t, "compressed", s.run(s.file("xalt.log.1.gz", zip(t, log))), 0) // known by its hash
+	// Interleaved, so that every batch leaves halves behind.
+	mixed := strings.SplitAfter(runLog(t, 41, 80), "\n")
+	mixed = mixed[:len(mixed)-1]
+	var list []string
+	for part := range 3 {
+		for i := part; i < len(mixed); i += 3 {
+			list = append(list, mixed[i])
+		}
+	}
+	s.opts.BatchBytes = 20_000
+	stats := s.run(s.file("mixed.log", join(list)))
+	wantStats(t, "mixed", stats.Blocks, ingest.Blocks{Used: 120})
+	s.wantRows("mixed", map[string]int64{"xalt_run": 80})
+	s.wantWaiting("mixed", 0)
+}
+
+// TestHalvesInTwoFiles reads a record's blocks from two files, in either order.
+func TestHalvesInTwoFiles(t *testing.T) {
+	l := runLines(t, 1)
+	for name, files := range map[string][2]string{"in order": {join(l[:1]), join(l[1:])}, "backwards": {join(l[1:]), join(l[:1])}, "overlapping": {join(l[:2]), join(l[1:])}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			first := s.run(s.file("1.log", files[0]))
+			if first.Blocks.Waiting == 0 || first.Records.Total() != 0 {
+				t.Errorf("first: %+v", first)
+			}
+			s.wantWaiting("first", 1)
+			second := s.run(s.file("2.log", files[1]))
+			if second.Records.Stored != 1 || second.Blocks.Waiting != 0 {
+				t.Errorf("second: %+v", second)
+			}
+			s.wantWaiting("second", 0)
+			// Repeats of some of a known record leave nothing behind.
+			third := s.run(s.file("3.log", files[0]+"\n"))
+			if third.Blocks.Repeated != third.Blocks.Total() {
+				t.Errorf("third: blocks %+v, want all repeated", third.Blocks)
+			}
+			s.wantWaiting("third", 0)
+		})
+	}
+}
+
+// TestTwoIngesters lets two ingesters read one file in turns: the one that
+// comes late goes on where the other has left off.
+func TestTwoIngesters(t *testing.T) {
+	s := newSite(t)
+	log := runLog(t, 1, 20)
+	file := s.file("xalt.log", log)
+	s.run(file)
+	s.extend(file, runLog(t, 21, 200))
+	opts := s.opts
+	opts.BatchRecords = 10
+	reads := 0
+	opts.Progress = func(bytes, records int64) {
+		if records > 0 && reads == 0 { // after the first batch, the other stores 15 more
+			reads++
+			ctx, cancel := context.WithCancel(t.Context())
+			other := s.opts
+			other.BatchRecords = 15
+			other.Progress = func(_, records int64) {
+				if records > 0 {
+					cancel()
+				}
+			}
+			if err := ingest.New(s.DB, other).Run(ctx, []string{file}, nil); !errors.Is(err, context.Canceled) {
+				t.Errorf("the other: %v, want canceled", err)
+			}
+		}
+	}
+	in := ingest.New(s.DB, opts)
+	if err := in.Run(t.Context(), []string{file}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if reads != 1 {
+		t.Fatal("the other ingester has not read")
+	}
+	stats := in.Stats()
+	addsUp(t, &stats)
+	if stats.Lines.Total() != 3*(180-15) || stats.Sources != 1 {
+		t.Errorf("the first has read %d lines of %d sources, want %d of 1", stats.Lines.Total(), stats.Sources, 3*(180-15))
+	}
+	s.wantRows("both", map[string]int64{"xalt_run": 200})
+	wantRead(t, "afterwards", s.run(file), 0)
+}
+
+// TestSweep has halves that two ingesters brought without seeing the other's.
+func TestSweep(t *testing.T) {
+	s := newSite(t)
+	l := runLines(t, 1)
+	one, two := s.file("1.log", join(l[:2])), s.file("2.log", join(l[2:]))
+	opts := s.opts
+	done := false
+	opts.Debug = nil
+	late := lateStore{s.DB, func() {
+		if !done {
+			done = true
+			s.run(two)
+		}
+	}}
+	in := ingest.New(late, opts)
+	if err := in.Run(t.Context(), []string{one}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !done {
+		t.Fatal("the other ingester has not read")
+	}
+	s.wantRows("both", map[string]int64{"xalt_run": 1})
+	s.wantWaiting("both", 0)
+}
+
+// lateStore lets something happen before the first batch is written, when its
+// ingester has already looked at what waits.
+type lateStore struct {
+	*storeDB
+	before func()
+}
+
+func (s lateStore) Write(ctx context.Context, b *ingest.Batch) (ingest.Outcome, error) {
+	s.before()
+	return s.storeDB.Write(ctx, b)
+}
+
+// TestExpiry has blocks wait for longer than they may, and the rest come after
+// all.
+func TestExpiry(t *testing.T) {
+	s := newSite(t)
+	l := runLines(t, 1)
+	s.run(s.file("1.log", join(l[:2])))
+	later := func(day string, n int) string { return strings.ReplaceAll(runLog(t, n, n), "2026-11-20", day) }
+	s.run(s.file("2.log", later("2026-11-21", 2)))
+	s.wantWaiting("a day later", 1)
+	now := func(day int) func(*ingest.Options) {
+		return func(o *ingest.Options) { o.Now = func() time.Time { return clock().AddDate(0, 0, day) } }
+	}
+	s.with(now(40), s.file("3.log", later("2026-12-25", 3)))
+	s.wantWaiting("after 35 days", 0)
+	s.wantDead("after 35 days", ingest.ReasonIncomplete)
+	stats := s.with(now(40), s.file("4.log", join(l[2:])))
+	if stats.Records.Stored != 1 {
+		t.Errorf("the rest: %+v, want 1 stored", stats.Records)
+	}
+	s.wantDead("the rest")
+	s.wantRows("the rest", map[string]int64{"xalt_run": 3})
+}
+
+// TestDeadGroup has a wrong block; later the right one comes.
+func TestDeadGroup(t *testing.T) {
+	l := runLines(t, 1)
+	wrong := replace(t, l[1], "alice", "aliCe")
+	right := l[1]
+	for _, tt := range []struct{ name, first, second string }{
+		{"the block alone", join(l[:1], []string{wrong}, l[2:]), right},
+		{"the whole record", join(l[:1], []string{wrong}, l[2:]), join(l)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t)
+			first := s.run(s.file("1.log", tt.first))
+			wantStats(t, "first", first.Blocks, ingest.Blocks{Dead: 3})
+			s.wantDead("first", ingest.ReasonCRC)
+			again := s.with(func(o *ingest.Options) { o.Full = true }, s.path("1.log"))
+			wantStats(t, "again", again.Blocks, ingest.Blocks{Repeated: 3})
+			s.wantDead("again", ingest.ReasonCRC)
+			second := s.run(s.file("2.log", tt.second))
+			if second.Records.Stored != 1 {
+				t.Errorf("second: records %+v, want 1 stored", second.Records)
+			}
+			s.wantDead("second")
+			s.wantWaiting("second", 0)
+			if got := s.count("SELECT COUNT(*) FROM ingest_block"); got != 0 {
+				t.Errorf("%d blocks are left", got)
+			}
+		})
+	}
+}
+
+// TestWithoutCRC reads version 3 records, some of them again, and halves.
+func TestWithoutCRC(t *testing.T) {
+	s := newSite(t)
+	key := "run_fini_" + uuid(1)
+	one := plainLines(key, runText(1), 200)
+	two := plainLines(key, replace(t, runText(1), "1795000010.5", "1795000020.5"), 200)
+	var mixed []string
+	for i := range one {
+		mixed = append(mixed, one[i], two[i])
+	}
+	stats := s.run(s.file("1.log", join(mixed)))
+	wantStats(t, "two records of one key", stats.Blocks, ingest.Blocks{Used: 6})
+	stats = s.with(func(o *ingest.Options) { o.Full = true }, s.path("1.log"))
+	wantStats(t, "again", stats.Records, ingest.Records{Repeated: 2})
+	stats = s.run(s.file("2.log", join(one[:2])))
+	wantStats(t, "half again", stats.Blocks, ingest.Blocks{Repeated: 2})
+	s.wantWaiting("half again", 0)
+	stats = s.run(s.file("3.log", join(one[2:])))
+	s.wantWaiting("the other half again", 0)
+	if got := s.count("SELECT end_time = 1795000020.5 FROM xalt_run"); got != 1 {
+		t.Error("the greater end is not in the row")
+	}
+	// A record may begin with the blocks of a known one.
+	three := plainLines(key, replace(t, runText(1), `"num_gpus":0`, `"num_gpus":7`), 200)
+	s.run(s.file("6.log", "\n"+join(three[:2])))
+	stats = s.run(s.file("7.log", join(three[2:])))
+	if join(three[:2]) != join(one[:2]) || stats.Records.Total() != 1 || stats.Records.Repeated != 0 {
+		t.Errorf("a record that begins alike: records %+v, want a new one", stats.Records)
+	}
+	other := plainLines("run_fini_"+uuid(2), runText(2), 200)
+	s.run(s.file("4.log", join(other[1:])))
+	s.wantWaiting("half of another", 1)
+	stats = s.run(s.file("5.log", join(other[:1])))
+	wantStats(t, "the other half", stats.Records, ingest.Records{Stored: 1})
+	s.wantWaiting("the other half", 0)
+}
+
+// TestRecordFiles reads directories of XALT's JSON files.
+func TestRecordFiles(t *testing.T) {
+	s := newSite(t)
+	dir := s.path("json")
+	if err := os.MkdirAll(filepath.Join(dir, "deep"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	name := func(n int, host string) string {
+		return filepath.Join("json", fmt.Sprintf("run.%s.2026_11_20_10_00_00_%04d.alice.x.%s.json", host, n, uuid(n)))
+	}
+	s.file(name(1, "rios"), runText(1)+"\n")
+	s.file(name(2, "rios"), runText(2))
+	s.file(filepath.Join("json", "deep", filepath.Base(name(3, "my.host"))), runText(3))
+	s.file(name(4, "rios"), runText(4)[:100])
+	s.file(filepath.Join("json", "notes.json"), runText(5))
+	stats := s.run(dir)
+	wantStats(t, "first", stats.Records, ingest.Records{Stored: 3, Dead: 1})
+	s.wantDead("first", ingest.ReasonRecord)
+	stats = s.run(dir)
+	wantStats(t, "again", stats.Records, ingest.Records{Repeated: 4})
+	stats = s.with(func(o *ingest.Options) { o.Syshost = "my.host" }, dir)
+	wantStats(t, "one machine", stats.Blocks, ingest.Blocks{Used: 1, Unselected: 3})
+	stats = s.with(func(o *ingest.Options) { o.Limits.Record, o.Limits.Inflated = 90, 90 }, s.path(name(1, "rios")))
+	wantStats(t, "too large", stats.Blocks, ingest.Blocks{Dead: 1})
+}
+
+// TestStream reads standard input: its last line is whole without a newline.
+func TestStream(t *testing.T) {
+	s := newSite(t)
+	log := runLog(t, 1, 2)
+	for i, content := range []string{log[:len(log)-1], zip(t, log)} {
+		in := ingest.New(s.DB, s.opts)
+		if err := in.Run(t.Context(), []string{"-"}, strings.NewReader(content)); err != nil {
+			t.Fatal(err)
+		}
+		stats := in.Stats()
+		addsUp(t, &stats)
+		wantStats(t, "lines", stats.Lines, ingest.Lines{Block: 6})
+		if i == 1 {
+			wantStats(t, "compressed", stats.Records, ingest.Records{Repeated: 2})
+		}
+	}
+	s.wantRows("both", map[string]int64{"xalt_run": 2})
+}
+
+// TestReplay replays dead letters.
+func TestReplay(t *testing.T) {
+	s := newSite(t)
+	replay := func(change func(*ingest.Options)) (errs []error) {
+		opts := s.opts
+		change(&opts)
+		in := ingest.New(s.DB, opts)
+		list, err := s.Letters(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range list {
+			letter, err := s.Letter(t.Context(), l.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			errs = append(errs, in.Replay(t.Context(), l.ID, letter.DeadLetter()))
+		}
+		return errs
+	}
+	same := func(*ingest.Options) {}
+	// Too large for the limits of the day.
+	small := func(o *ingest.Options) { o.Limits.Record, o.Limits.Inflated = 300, 300 }
+	bad := lines(t, "run_fini_"+uuid(3), replace(t, runText(3), uuid(3), "none"), 200)
+	s.with(small, s.file("xalt.log", runLog(t, 1, 1)))
+	s.run(s.file("bad.log", join(bad)+stamp+" vm XALT_LOGGING_rios: V:4 kind:run\n"))
+	s.wantDead("before", ingest.ReasonLarge, ingest.ReasonLine, ingest.ReasonRecord)
+	for _, err := range replay(small) {
+		if !errors.Is(err, ingest.ErrStillDead) {
+			t.Errorf("replay: %v, want ErrStillDead", err)
+		}
+	}
+	s.wantDead("after", ingest.ReasonLarge, ingest.ReasonLine, ingest.ReasonRecord)
+	s.wantRows("after", map[string]int64{"dead_letter": 3})
+	// With the limits of another day it is stored.
+	replay(same)
+	s.wantDead("later", ingest.ReasonLine, ingest.ReasonRecord)
+	s.wantRows("later", map[string]int64{"dead_letter": 2, "xalt_run": 1})
+}
+
+// TestReplayGroup replays a letter whose blocks fit by now, as another version
+// of the program may have left it.
+func TestReplayGroup(t *testing.T) {
+	for name, log := range map[string]string{"with CRC": join(runLines(t, 1)), "without": join(plainLines("run_fini_"+uuid(1), runText(1), 200))} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			in := ingest.New(s.DB, s.opts)
+			err := in.Replay(t.Context(), 1, ingest.DeadLetter{Reason: ingest.ReasonCRC, Raw: []byte(log)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.wantRows("replayed", map[string]int64{"xalt_run": 1})
+			if stats := s.run(s.file("xalt.log", log)); stats.Records.Repeated != 1 {
+				t.Errorf("read: records %+v, want 1 repeated", stats.Records)
+			}
+		})
+	}
+}
+
+// TestReplayOtherMachine wants a letter to stay if its block is not wanted.
+func TestReplayOtherMachine(t *testing.T) {
+	s := newSite(t)
+	opts := s.opts
+	opts.Syshost = "owens"
+	err := ingest.New(s.DB, opts).Replay(t.Context(), 1, ingest.DeadLetter{Reason: ingest.ReasonLine, Raw: []byte(runLines(t, 1)[0])})
+	if !errors.Is(err, ingest.ErrStillDead) {
+		t.Errorf("Replay = %v, want ErrStillDead", err)
+	}
+}
+
+// TestUnreadable reads on with other files when one cannot be read.
+func TestUnreadable(t *testing.T) {
+	s := newSite(t)
+	stats, err := s.try(s.opts, s.path("missing"), s.file("cut.gz", "\x1f\x8b"), s.file("xalt.log", runLog(t, 1, 1)))
+	var sources *ingest.SourceError
+	if !errors.As(err, &sources) || len(sources.Errs) != 2 || !errors.Is(err, os.ErrNotExist) || !errors.Is(err, ingest.ErrDamaged) {
+		t.Errorf("Run = %v, want two unread sources", err)
+	}
+	if stats.Damaged != 1 || !stats.Attention() {
+		t.Errorf("%d damaged, want 1", stats.Damaged)
+	}
+	s.wantRows("the others", map[string]int64{"xalt_run": 1})
+}
+
+// TestCancel stops a run: no goroutine is left, and the next run misses
+// nothing.
+func TestCancel(t *testing.T) {
+	s := newSite(t)
+	file := s.file("xalt.log", runLog(t, 1, 700))
+	before := runtime.NumGoroutine()
+	ctx, cancel := context.WithCancel(t.Context())
+	opts := s.opts
+	opts.BatchRecords = 100
+	opts.Progress = func(_, records int64) {
+		if records > 0 {
+			cancel()
+		}
+	}
+	in := ingest.New(s.DB, opts)
+	if err := in.Run(ctx, []string{file}, nil); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Run = %v, want canceled", err)
+	}
+	stats := in.Stats()
+	addsUp(t, &stats)
+	if stats.Records.Stored == 0 || stats.Records.Stored >= 700 {
+		t.Errorf("%d records stored, want some", stats.Records.Stored)
+	}
+	wantGoroutines(t, before)
+	if got := s.count("SELECT COUNT(*) FROM xalt_run"); got != stats.Records.Stored {
+		t.Errorf("%d runs in the database, but %d counted: a batch was under way", got, stats.Records.Stored)
+	}
+	s.run(file)
+	s.wantRows("run again", map[string]int64{"xalt_run": 700})
+}
+
+// TestFailingStore fails the n-th batch, for every n, and runs again.
+func TestFailingStore(t *testing.T) {
+	log := runLog(t, 1, 30)
+	for n := range 7 {
+		s := newSite(t)
+		file := s.file("xalt.log", log)
+		opts := s.opts
+		opts.BatchRecords = 5
+		writes := 0
+		before := runtime.NumGoroutine()
+		err := ingest.New(failingStore{s.DB, func() error {
+			if writes++; writes == n+1 {
+				return errFault
+			}
+			return nil
+		}}, opts).Run(t.Context(), []string{file}, nil)
+		var store *ingest.StoreError
+		if writes > n && (!errors.Is(err, errFault) || !errors.As(err, &store)) {
+			t.Errorf("write %d: %v, want a StoreError", n, err)
+		}
+		wantGoroutines(t, before)
+		s.run(file)
+		s.wantRows(fmt.Sprintf("write %d", n), map[string]int64{"xalt_run": 30})
+		s.wantWaiting("again", 0)
+	}
+}
+
+// wantGoroutines wants no more goroutines than before, but for those of
+// connections that the pool has opened. Those of queries end in their time.
+func wantGoroutines(t *testing.T, before int) {
+	t.Helper()
+	for range 1_000_000 {
+		if runtime.NumGoroutine() <= before+2 {
+			return
+		}
+		runtime.Gosched()
+	}
+	t.Errorf("%d goroutines more than before", runtime.NumGoroutine()-before)
+}
+
+var errFault = errors.New("fault")
+
+type failingStore struct {
+	*storeDB
+	fail func() error
+}
+
+func (s failingStore) Write(ctx context.Context, b *ingest.Batch) (ingest.Outcome, error) {
+	if err := s.fail(); err != nil {
+		return ingest.Outcome{}, err
+	}
+	return s.storeDB.Write(ctx, b)
+}
+
+// TestStatsOfEdges wants the counters of every hostile log to add up, however
+// it is read.
+func TestStatsOfEdges(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "edge", "*.log"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no hostile logs: %v", err)
+	}
+	s := newSite(t)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := int64(bytes.Count(data, []byte("\n")))
+		if len(data) > 0 && data[len(data)-1] != '\n' {
+			want++
+		}
+		for _, full := range []bool{false, true} {
+			stats := s.with(func(o *ingest.Options) { o.Full = full }, file)
+			if got := stats.Lines.Total(); got != want && full {
+				t.Errorf("%s: %d lines counted, want %d", filepath.Base(file), got, want)
+			}
+		}
+	}
+}
+
+// TestOrderOfSample reads the sample backwards, twice, and in small batches.
+func TestOrderOfSample(t *testing.T) {
+	want := newSite(t)
+	want.run(want.file("xalt.log", sampleLog(t)))
+	list := strings.SplitAfter(sampleLog(t), "\n")
+	list = list[:len(list)-1]
+	backwards := slices.Clone(list)
+	slices.Reverse(backwards)
+	for name, log := range map[string]string{"backwards": join(backwards), "twice": join(list, list), "both": join(list, backwards)} {
+		s := newSite(t)
+		s.opts.BatchRecords = 7
+		s.run(s.file("xalt.log", log))
+		s.wantRows(name, want.rows())
+		s.wantWaiting(name, 0)
+	}
+}
+
+// TestBatchBytes wants a batch to be closed when it holds much: many small
+// groups, and records with variables that no other has.
+func TestBatchBytes(t *testing.T) {
+	var groups, runs strings.Builder
+	for n := range 30_000 {
+		fmt.Fprintf(&groups, "XALT_LOGGING_rios V:4 kind:run syshost:rios key:%0200d crc:0x0000 nb:2 idx:0 value:\n", n)
+	}
+	for n := range 200 {
+		text := replace(t, runText(n), `"PATH":"/bin"`, fmt.Sprintf(`"PATH":"%070000d"`, n))
+		runs.WriteString(join(lines(t, "run_fini_"+uuid(n), text, 60_000)))
+	}
+	for _, tt := range []struct {
+		name, log    string
+		bytes, least int
+	}{{"groups", groups.String(), 1 << 20, 20}, {"variables", runs.String(), 5 << 20, 3}} {
+		var c counter
+		opts := ingest.Options{Now: clock, BatchBytes: tt.bytes}
+		file := filepath.Join(t.TempDir(), "xalt.log")
+		if err := os.WriteFile(file, []byte(tt.log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := ingest.New(&c, opts).Run(t.Context(), []string{file}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if c.batches < tt.least {
+			t.Errorf("%s: %d batches, want %d or more", tt.name, c.batches, tt.least)
+		}
+	}
+}
+
+// slowStore fails every look-up while a batch is written, which takes a while.
+type slowStore struct {
+	counter
+	writing, written atomic.Bool
+}
+
+func (s *slowStore) Known(ctx context.Context, selection ingest.Hash, ids []xalt.Identity) ([]ingest.Fate, error) {
+	if s.writing.Load() {
+		return nil, errFault
+	}
+	return s.counter.Known(ctx, selection, ids)
+}
+
+func (s *slowStore) Write(context.Context, *ingest.Batch) (ingest.Outcome, error) {
+	s.writing.Store(true)
+	for range 100_000 {
+		runtime.Gosched()
+	}
+	s.written.Store(true)
+	return ingest.Outcome{}, nil
+}
+
+// TestWaitsForBatch wants a run that fails to wait for the batch under way.
+func TestWaitsForBatch(t *testing.T) {
+	var s slowStore
+	err := ingest.New(&s, ingest.Options{Now: clock, BatchRecords: 600}).Run(t.Context(), []string{"-"}, strings.NewReader(runLog(t, 1, 2000)))
+	if !errors.Is(err, errFault) || !s.written.Load() {
+		t.Errorf("Run = %v, batch written: %t, want the fault after the batch", err, s.written.Load())
+	}
+}
