@@ -1,0 +1,331 @@
+// Package testdb gives tests real databases: SQLite files, and private
+// PostgreSQL and MariaDB servers that are started in a temporary directory,
+// listen on a socket only, and are stopped by their process ids.
+//
+// A package that uses it has
+//
+//	func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
+//
+// With TEST_REQUIRE_DB=1 a server that is not installed fails the tests;
+// otherwise they do without it.
+package testdb
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql" // the driver "mysql"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	_ "modernc.org/sqlite"             // the driver "sqlite"
+)
+
+// Kinds are the databases that tests run on.
+func Kinds() []string { return []string{"sqlite", "postgres", "mysql"} }
+
+// Database is an empty database of a test's own.
+type Database struct {
+	Kind string
+	URL  string // as syslog2db's --db takes it
+	// Driver and DSN are for database/sql: tests look into a database with a
+	// reader of their own.
+	Driver, DSN string
+}
+
+// Open opens the database with database/sql; the test closes it.
+func (d Database) Open(t testing.TB) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(d.Driver, d.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// Each runs f as a subtest on every kind of database.
+func Each(t *testing.T, f func(t *testing.T, d Database)) {
+	t.Helper()
+	for _, kind := range Kinds() {
+		t.Run(kind, func(t *testing.T) { f(t, New(t, kind)) })
+	}
+}
+
+// server is a private database server.
+type server struct {
+	once    sync.Once
+	dir     string
+	cmd     *exec.Cmd
+	err     error
+	absent  bool // not installed
+	count   int
+	mu      sync.Mutex
+	command func(dir string) (*exec.Cmd, error)
+	stopped chan struct{}
+}
+
+var (
+	servers = map[string]*server{"postgres": {command: startPostgres}, "mysql": {command: startMariaDB}}
+	pgBins  = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin"}
+)
+
+// Main runs a package's tests and stops the servers that they started.
+func Main(m *testing.M) int {
+	defer func() {
+		for _, s := range servers {
+			s.stop()
+		}
+	}()
+	return m.Run()
+}
+
+// New makes an empty database. It skips the test if the server is not
+// installed and need not be.
+func New(t testing.TB, kind string) Database {
+	t.Helper()
+	if kind == "sqlite" {
+		file := filepath.Join(t.TempDir(), "xalt.db")
+		return Database{Kind: kind, URL: "sqlite:" + file, Driver: "sqlite", DSN: "file:" + file + "?_pragma=busy_timeout(60000)"}
+	}
+	s := servers[kind]
+	s.once.Do(func() { s.start(kind) })
+	if s.absent && os.Getenv("TEST_REQUIRE_DB") != "1" {
+		t.Skipf("%s is not installed: %v", kind, s.err)
+	}
+	if s.err != nil {
+		t.Fatalf("start %s: %v", kind, s.err)
+	}
+	s.mu.Lock()
+	s.count++
+	name := "test" + strconv.Itoa(s.count)
+	s.mu.Unlock()
+	admin, err := sql.Open(s.driver(kind))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatalf("create a database: %v", err)
+	}
+	d := Database{Kind: kind}
+	switch kind {
+	case "postgres":
+		d.URL = "postgres://test@/" + name + "?socket=" + s.dir
+		d.Driver, d.DSN = "pgx", "host="+s.dir+" user=test database="+name
+	case "mysql":
+		d.URL = "mysql://root@/" + name + "?socket=" + s.dir + "/sock"
+		d.Driver, d.DSN = "mysql", "root@unix("+s.dir+"/sock)/"+name+"?charset=utf8mb4"
+	}
+	t.Cleanup(func() {
+		if admin, err := sql.Open(s.driver(kind)); err == nil {
+			defer admin.Close()
+			force := ""
+			if kind == "postgres" {
+				force = " WITH (FORCE)"
+			}
+			_, _ = admin.ExecContext(context.Background(), "DROP DATABASE IF EXISTS "+name+force)
+		}
+	})
+	return d
+}
+
+// Restart stops a server and starts it again; clients see their connections
+// break.
+func Restart(t testing.TB, kind string) {
+	t.Helper()
+	s := servers[kind]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halt()
+	if err := s.launch(kind); err != nil {
+		t.Fatalf("restart %s: %v", kind, err)
+	}
+}
+
+// Admin opens a connection with all rights; the test closes it.
+func Admin(t testing.TB, kind string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(servers[kind].driver(kind))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func (s *server) driver(kind string) (driver, dsn string) {
+	if kind == "postgres" {
+		return "pgx", "host=" + s.dir + " user=test database=postgres"
+	}
+	return "mysql", "root@unix(" + s.dir + "/sock)/"
+}
+
+func (s *server) start(kind string) {
+	// In memory where there is such a place: tests make many small databases.
+	if s.dir, s.err = os.MkdirTemp("/dev/shm", "xaltpipe-"+kind+"-"); s.err != nil {
+		if s.dir, s.err = os.MkdirTemp("", "xaltpipe-"+kind+"-"); s.err != nil {
+			return
+		}
+	}
+	s.err = s.launch(kind)
+}
+
+func (s *server) launch(kind string) error {
+	cmd, err := s.command(s.dir)
+	if err != nil {
+		_, missing := err.(*missingError) //nolint:errorlint // it is ours and never wrapped
+		s.absent = missing
+		return err
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.cmd, s.stopped = cmd, make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(s.stopped)
+	}()
+	db, err := sql.Open(s.driver(kind))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err = db.PingContext(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-s.stopped:
+			return fmt.Errorf("it ended: %s", out.String())
+		case <-ctx.Done():
+			return fmt.Errorf("it does not answer: %w: %s", err, out.String())
+		case <-tick.C:
+		}
+	}
+}
+
+// halt stops the process as its manual says and waits for its end.
+func (s *server) halt() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGINT) // PostgreSQL: fast shutdown; MariaDB ignores it
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.stopped:
+	case <-time.After(30 * time.Second):
+		_ = s.cmd.Process.Kill()
+		<-s.stopped
+	}
+	s.cmd = nil
+}
+
+func (s *server) stop() {
+	s.halt()
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
+	}
+}
+
+// missingError tells a server that is not installed.
+type missingError struct{ what string }
+
+func (e *missingError) Error() string { return e.what + " is not there" }
+
+func find(name string, places ...string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	for _, place := range places {
+		found, _ := filepath.Glob(filepath.Join(place, name))
+		if len(found) > 0 {
+			return found[len(found)-1], nil
+		}
+	}
+	return "", &missingError{name}
+}
+
+// unprivileged makes a command run as another user if this is root, because
+// the servers refuse to be root; the directory becomes that user's.
+func unprivileged(cmd *exec.Cmd, dir, name string) (*exec.Cmd, error) {
+	cmd.Dir = dir
+	if os.Getuid() != 0 {
+		return cmd, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		return nil, err
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	return cmd, nil
+}
+
+func runOnce(cmd *exec.Cmd) error {
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, out)
+	}
+	return nil
+}
+
+func startPostgres(dir string) (*exec.Cmd, error) {
+	initdb, err := find("initdb", pgBins...)
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	if _, err := os.Stat(data); err != nil {
+		cmd, err := unprivileged(exec.Command(initdb, "-D", data, "-U", "test", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"), dir, "postgres")
+		if err != nil {
+			return nil, err
+		}
+		if err := runOnce(cmd); err != nil {
+			return nil, err
+		}
+	}
+	return unprivileged(exec.Command(filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-k", dir, "-h", "",
+		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=128MB", "-c", "max_wal_size=2GB"), dir, "postgres")
+}
+
+func startMariaDB(dir string) (*exec.Cmd, error) {
+	install, err := find("mariadb-install-db")
+	if err != nil {
+		return nil, err
+	}
+	mariadbd, err := find("mariadbd", "/usr/sbin", "/usr/libexec")
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	if _, err := os.Stat(data); err != nil {
+		cmd, err := unprivileged(exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db"), dir, "mysql")
+		if err != nil {
+			return nil, err
+		}
+		if err := runOnce(cmd); err != nil {
+			return nil, err
+		}
+	}
+	return unprivileged(exec.Command(mariadbd, "--no-defaults", "--datadir="+data, "--socket="+filepath.Join(dir, "sock"), "--pid-file="+filepath.Join(dir, "pid"),
+		"--skip-networking", "--local-infile=1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=128M", "--skip-log-bin"), dir, "mysql")
+}
