@@ -1,0 +1,8 @@
+-- The libraries and objects of links, with their modules: what went into a
+-- program. Put the program's path in.
+SELECT l.uuid, l.exec_path, o.object_path, o.lib_type, o.module_name
+FROM xalt_link l
+JOIN join_link_object j ON j.link_id = l.link_id
+JOIN xalt_object o ON o.obj_id = j.obj_id
+WHERE l.exec_path LIKE '%'
+ORDER BY l.uuid, o.object_path, o.hash_id;

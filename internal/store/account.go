@@ -1,0 +1,42 @@
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// Account is a row for xalt_account and xalt_field_of_science.
+type Account struct {
+	Account        string
+	AnonUser       string
+	FieldOfScience string
+	Directorate    string
+}
+
+// SetAccounts replaces the rows of the accounts given.
+func (db *DB) SetAccounts(ctx context.Context, list []Account) error {
+	err := db.transact(ctx, func(tx *session) error {
+		var accounts, fields [][]any
+		seen := make(map[string]bool)
+		for _, a := range list {
+			if !seen[a.Account] {
+				seen[a.Account] = true
+				for _, table := range [...]string{"xalt_account", "xalt_field_of_science"} {
+					if _, err := db.exec(ctx, tx, "DELETE FROM "+table+" WHERE account = ?", a.Account); err != nil {
+						return err
+					}
+				}
+			}
+			accounts = append(accounts, []any{a.Account, a.AnonUser, a.FieldOfScience})
+			fields = append(fields, []any{a.Account, a.FieldOfScience, a.Directorate})
+		}
+		if err := db.insert(ctx, tx, "xalt_account", []string{"account", "anon_user", "field_of_science"}, accounts, ""); err != nil {
+			return err
+		}
+		return db.insert(ctx, tx, "xalt_field_of_science", []string{"account", "field_of_science", "directorate"}, fields, "")
+	})
+	if err != nil {
+		return fmt.Errorf("store accounts: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,359 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/xalt"
+)
+
+// Known returns what became of records; see [ingest.Store].
+func (db *DB) Known(ctx context.Context, selection ingest.Hash, ids []xalt.Identity) ([]ingest.Fate, error) {
+	at := make(map[xalt.Identity]int, len(ids))
+	for i, id := range ids {
+		at[id] = i
+	}
+	return read(ctx, db, "look up known records", func() ([]ingest.Fate, error) {
+		fates := make([]ingest.Fate, len(ids))
+		err := in(ctx, db, db.sql, "SELECT id, fate, selection FROM ingest_identity WHERE id IN (%s)", ids, identityArg, func(rows *sql.Rows) error {
+			var id, chosen []byte
+			var fate ingest.Fate
+			if err := rows.Scan(&id, &fate, &chosen); err != nil {
+				return err
+			}
+			if fate == ingest.FateFiltered && toHash[ingest.Hash](chosen) != selection {
+				return nil
+			}
+			fates[at[toHash[xalt.Identity](id)]] = fate
+			return nil
+		})
+		for i, id := range ids { // the same id may be asked for twice
+			fates[i] = fates[at[id]]
+		}
+		return fates, err
+	})
+}
+
+// remember stores what became of the batch's records.
+func (w *writer) remember(ctx context.Context, b *ingest.Batch) error {
+	rows := make([][]any, 0, len(b.Remember))
+	at := make(map[xalt.Identity]int, len(b.Remember))
+	for _, r := range b.Remember {
+		var selection any
+		if r.Fate == ingest.FateFiltered {
+			selection = b.Selection[:]
+		}
+		row := []any{r.ID[:], int(r.Fate), selection}
+		if i, ok := at[r.ID]; ok {
+			rows[i] = row
+			continue
+		}
+		at[r.ID] = len(rows)
+		rows = append(rows, row)
+	}
+	slices.SortFunc(rows, func(a, b []any) int { return bytes.Compare(a[0].([]byte), b[0].([]byte)) })
+	columns := []string{"id", "fate", "selection"}
+	return w.db.insert(ctx, w.tx, "ingest_identity", columns, rows, w.db.dialect.upsert(columns[:1], columns[1:]))
+}
+
+// Waiting returns stored blocks; see [ingest.Store].
+func (db *DB) Waiting(ctx context.Context, ids []xalt.Identity, limit int) ([][]xalt.Part, error) {
+	return read(ctx, db, "read waiting blocks", func() ([][]xalt.Part, error) { return db.waiting(ctx, ids, limit) })
+}
+
+func (db *DB) waiting(ctx context.Context, ids []xalt.Identity, limit int) ([][]xalt.Part, error) {
+	at := make(map[xalt.Identity]int, len(ids))
+	for i, id := range ids {
+		at[id] = i
+	}
+	parts := make([][]xalt.Part, len(ids))
+	sizes := make(map[xalt.Identity]int64)
+	err := in(ctx, db, db.sql, "SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE group_id IN (%s) GROUP BY group_id", ids, identityArg, func(rows *sql.Rows) error {
+		var id []byte
+		var size int64
+		if err := rows.Scan(&id, &size); err != nil {
+			return err
+		}
+		sizes[toHash[xalt.Identity](id)] = size
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	// What is not read now is found by the sweep, group by group.
+	var wanted []xalt.Identity
+	budget := 4 * int64(limit)
+	for _, id := range ids {
+		if size, ok := sizes[id]; ok && size <= budget {
+			wanted = append(wanted, id)
+			budget -= size
+			delete(sizes, id)
+		}
+	}
+	err = in(ctx, db, db.sql, "SELECT group_id, idx, copy, line, value FROM ingest_block WHERE group_id IN (%s) ORDER BY group_id, idx, copy", wanted, identityArg, func(rows *sql.Rows) error {
+		var id []byte
+		var p xalt.Part
+		if err := rows.Scan(&id, &p.Index, &p.Copy, &p.Line, &p.Value); err != nil {
+			return err
+		}
+		i := at[toHash[xalt.Identity](id)]
+		parts[i] = append(parts[i], p)
+		return nil
+	})
+	return parts, err
+}
+
+var blockColumns = []string{"group_id", "idx", "copy", "state", "version", "kind", "syshost", "key", "crc", "nb", "epoch", "seen", "source", "line", "value"}
+
+// writeBlocks adds and removes waiting blocks.
+func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
+	for _, id := range b.Done {
+		if _, err := w.db.exec(ctx, w.tx, "DELETE FROM ingest_block WHERE group_id = ?", id[:]); err != nil {
+			return err
+		}
+		if _, err := w.db.exec(ctx, w.tx, "DELETE FROM dead_letter WHERE group_id = ?", id[:]); err != nil {
+			return err
+		}
+	}
+	for _, u := range b.Used {
+		if _, err := w.db.exec(ctx, w.tx, "DELETE FROM ingest_block WHERE group_id = ? AND idx = ? AND copy = ?", u.Group[:], u.Index, u.Copy); err != nil {
+			return err
+		}
+	}
+	var rows [][]any
+	for _, wait := range b.Wait {
+		next, err := w.nextCopies(ctx, wait.Group.ID)
+		if err != nil {
+			return err
+		}
+		g := wait.Group
+		var crc any
+		if g.HasCRC {
+			crc = int(g.CRC)
+		}
+		for _, p := range wait.Parts {
+			rows = append(rows, []any{
+				g.ID[:], p.Index, next[p.Index], int(wait.State), g.Version, []byte(g.Kind), []byte(g.Syshost), []byte(g.Key), crc,
+				g.Count, g.Epoch, wait.Seen, wait.Source, p.Line, notNil(p.Value),
+			})
+			next[p.Index]++
+		}
+	}
+	columns := append([]string(nil), blockColumns...)
+	columns[7] = w.db.dialect.types.Quote("key")
+	if err := w.db.insert(ctx, w.tx, "ingest_block", columns, rows, ""); err != nil {
+		return err
+	}
+	for _, wait := range b.Wait { // a block that comes late brings the whole group back to life
+		if wait.State == ingest.Waiting {
+			if _, err := w.db.exec(ctx, w.tx, "UPDATE ingest_block SET state = ? WHERE group_id = ? AND state <> ?", int(ingest.Waiting), wait.Group.ID[:], int(ingest.Waiting)); err != nil {
+				return err
+			}
+			if _, err := w.db.exec(ctx, w.tx, "DELETE FROM dead_letter WHERE group_id = ?", wait.Group.ID[:]); err != nil {
+				return err
+			}
+		}
+	}
+	for _, id := range b.Bury {
+		if _, err := w.db.exec(ctx, w.tx, "UPDATE ingest_block SET state = ? WHERE group_id = ?", int(ingest.WaitDead), id[:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// nextCopies returns the next free copy number of each index of a group.
+func (w *writer) nextCopies(ctx context.Context, id xalt.Identity) (map[int]int, error) {
+	next := make(map[int]int)
+	err := w.db.query(ctx, w.tx, "SELECT idx, MAX(copy) FROM ingest_block WHERE group_id = ? GROUP BY idx", []any{id[:]}, func(rows *sql.Rows) error {
+		var index, last int
+		if err := rows.Scan(&index, &last); err != nil {
+			return err
+		}
+		next[index] = last + 1
+		return nil
+	})
+	return next, err
+}
+
+// Ripe finds groups that need a decision; see [ingest.Sweeper].
+func (db *DB) Ripe(ctx context.Context, selection ingest.Hash, expired int64, limit int) ([]ingest.Ripe, error) {
+	return read(ctx, db, "sweep waiting blocks", func() ([]ingest.Ripe, error) { return db.ripe(ctx, selection, expired, limit) })
+}
+
+func (db *DB) ripe(ctx context.Context, selection ingest.Hash, expired int64, limit int) ([]ingest.Ripe, error) {
+	// What was filtered under another selection is not known.
+	_, err := db.exec(ctx, db.sql, "DELETE FROM ingest_block WHERE crc IS NOT NULL AND group_id IN (SELECT id FROM ingest_identity WHERE fate <> ? OR selection = ?)",
+		int(ingest.FateFiltered), selection[:])
+	if err == nil { // letters of records that came whole after all
+		_, err = db.exec(ctx, db.sql, "DELETE FROM dead_letter WHERE group_id IN (SELECT id FROM ingest_identity WHERE fate <> ?)", int(ingest.FateDead))
+	}
+	if err != nil {
+		return nil, err
+	}
+	var ids []xalt.Identity
+	err = db.query(ctx, db.sql, `SELECT group_id FROM ingest_block WHERE state <> ? GROUP BY group_id
+HAVING COUNT(DISTINCT idx) = MAX(nb) OR MAX(seen) < ? AND MAX(seen) > 0 ORDER BY group_id LIMIT ?`,
+		[]any{int(ingest.WaitDead), expired, limit}, func(rows *sql.Rows) error {
+			var id []byte
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			ids = append(ids, toHash[xalt.Identity](id))
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	return db.groups(ctx, ids)
+}
+
+// maxRipe is about how many bytes of waiting blocks are read at once.
+const maxRipe = 64 << 20
+
+// groups reads whole groups of waiting blocks: one at least, and no more when
+// maxRipe is reached.
+func (db *DB) groups(ctx context.Context, ids []xalt.Identity) ([]ingest.Ripe, error) {
+	list := make([]ingest.Ripe, 0, len(ids))
+	size := 0
+	for _, id := range ids {
+		if size > maxRipe {
+			break
+		}
+		r := ingest.Ripe{}
+		query := "SELECT idx, copy, state, version, kind, syshost, " + db.dialect.types.Quote("key") + ", crc, nb, epoch, source, line, value FROM ingest_block WHERE group_id = ? ORDER BY copy, idx"
+		err := db.query(ctx, db.sql, query, []any{id[:]}, func(rows *sql.Rows) error {
+			var b xalt.Block
+			var p xalt.Part
+			var state int
+			var crc sql.NullInt64
+			var source string
+			if err := rows.Scan(&p.Index, &p.Copy, &state, &b.Version, &b.Kind, &b.Syshost, &b.Key, &crc, &b.Count, &b.Epoch, &source, &p.Line, &p.Value); err != nil {
+				return err
+			}
+			if r.Group == nil {
+				b.HasCRC, b.CRC = crc.Valid, uint16(crc.Int64)
+				r.Group = xalt.NewGroup(id, &b)
+				r.State, r.Source, r.Line = ingest.WaitState(state), source, p.Line
+			}
+			r.Group.Add(p)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if r.Group != nil {
+			size += r.Group.Size()
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+// Clock raises and returns the newest log time; see [ingest.Sweeper].
+func (db *DB) Clock(ctx context.Context, atLeast int64) (int64, error) {
+	return read(ctx, db, "keep the newest log time", func() (int64, error) {
+		var text string
+		err := db.row(ctx, db.sql, "SELECT value FROM ingest_meta WHERE name = 'clock'", nil, &text)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return 0, err
+		}
+		now, _ := strconv.ParseInt(text, 10, 64) // 0 if it is not there
+		if atLeast <= now {
+			return now, nil
+		}
+		columns := []string{"name", "value"}
+		return atLeast, db.insert(ctx, db.sql, "ingest_meta", columns, [][]any{{"clock", strconv.FormatInt(atLeast, 10)}}, db.dialect.upsert(columns[:1], columns[1:]))
+	})
+}
+
+// writeDead stores dead letters. One is named by its reason and its bytes; of a
+// group there is one only.
+func (w *writer) writeDead(ctx context.Context, b *ingest.Batch) error {
+	for _, id := range b.Raised {
+		if _, err := w.db.exec(ctx, w.tx, "DELETE FROM dead_letter WHERE letter_id = ?", id); err != nil {
+			return err
+		}
+	}
+	columns := []string{"hash", "group_id", "reason", "detail", "kind", "syshost", w.db.dialect.types.Quote("key"), "source", "line", "received", "raw"}
+	for i := range b.Dead {
+		d := &b.Dead[i]
+		sum := sha256.Sum256(append([]byte(d.Reason+"\x00"), d.Raw...))
+		var group any
+		if d.Group != nil {
+			group = d.Group[:]
+			if _, err := w.db.exec(ctx, w.tx, "DELETE FROM dead_letter WHERE group_id = ? AND hash <> ?", group, sum[:16]); err != nil {
+				return err
+			}
+		}
+		n, err := w.db.exec(ctx, w.tx, "INSERT INTO dead_letter ("+join(columns)+") VALUES ("+placeholders(len(columns))+")"+w.db.dialect.keep(columns[:1]),
+			sum[:16], group, d.Reason, d.Detail, d.Kind, d.Syshost, d.Key, d.Source, d.Line, w.stamp, notNil(d.Raw))
+		if err != nil {
+			return err
+		}
+		w.outcome.NewDead += n
+	}
+	return nil
+}
+
+// Pending describes a record whose blocks wait.
+type Pending struct {
+	ID      xalt.Identity
+	Kind    string
+	Syshost string
+	Key     string
+	Have    int // distinct indexes
+	Count   int
+	Seen    time.Time // log time of its newest block; zero if unknown
+	Source  string    // file that brought a block
+}
+
+// Pending lists records whose blocks wait for the others, oldest first.
+func (db *DB) Pending(ctx context.Context) ([]Pending, error) {
+	var list []Pending
+	err := db.query(ctx, db.sql, `SELECT group_id, COUNT(DISTINCT idx), MAX(nb), MAX(seen)
+FROM ingest_block WHERE state = ? GROUP BY group_id ORDER BY MAX(seen), group_id`, []any{int(ingest.Waiting)}, func(rows *sql.Rows) error {
+		var p Pending
+		var id []byte
+		var seen int64
+		if err := rows.Scan(&id, &p.Have, &p.Count, &seen); err != nil {
+			return err
+		}
+		p.ID = toHash[xalt.Identity](id)
+		if seen > 0 {
+			p.Seen = time.Unix(seen, 0).In(db.zone)
+		}
+		list = append(list, p)
+		return nil
+	})
+	for i := range list {
+		p := &list[i]
+		var kind, syshost, key []byte
+		query := "SELECT kind, syshost, " + db.dialect.types.Quote("key") + ", source FROM ingest_block WHERE group_id = ? ORDER BY idx, copy LIMIT 1"
+		if err = db.row(ctx, db.sql, query, []any{p.ID[:]}, &kind, &syshost, &key, &p.Source); errors.Is(err, sql.ErrNoRows) {
+			err = nil // it has been completed in between
+		} else if err != nil {
+			break
+		}
+		p.Kind, p.Syshost, p.Key = xalt.Storable(string(kind)), xalt.Storable(string(syshost)), xalt.Storable(string(key))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list waiting records: %w", err)
+	}
+	return list, nil
+}

@@ -1,0 +1,251 @@
+package store
+
+import (
+	"bufio"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// ErrPassword is wrapped when a password stands where others can read it.
+var ErrPassword = errors.New("a password does not belong here")
+
+// Address says how to reach a database server. SQLite has a path only.
+type Address struct {
+	Kind     string // sqlite, postgres or mysql
+	Path     string // sqlite: the file
+	Host     string // a name or an address; empty with Socket
+	Port     int    // 0: the default
+	Socket   string // path of the socket; postgres: of the directory with it
+	User     string
+	Password string
+	Database string
+	// TLS is "verify" (certificate and name are checked), "require" (encrypted,
+	// not checked), or "off". Empty: verify for a host that is not this one,
+	// off for this one.
+	TLS    string
+	CAFile string // certificates to trust instead of the system's
+}
+
+// String returns the address without its password.
+func (a Address) String() string {
+	if a.Kind == "sqlite" {
+		return "sqlite:" + a.Path
+	}
+	u := url.URL{Scheme: a.Kind, Host: a.Host, Path: "/" + a.Database}
+	if a.Port != 0 {
+		u.Host = net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
+	}
+	if a.User != "" {
+		u.User = url.User(a.User)
+	}
+	if a.Socket != "" {
+		u.RawQuery = url.Values{"socket": {a.Socket}}.Encode()
+	}
+	return u.String()
+}
+
+// ParseURL reads a database URL:
+//
+//	sqlite:FILE
+//	postgres://[USER[:PASSWORD]@][HOST[:PORT]]/DATABASE[?socket=DIR&tls=verify|require|off&ca=FILE]
+//	mysql://[USER[:PASSWORD]@][HOST[:PORT]]/DATABASE[?socket=FILE&tls=verify|require|off&ca=FILE]
+//
+// host= is another name for socket= if its value begins with "/", otherwise it
+// is the host. The error wraps [ErrURL] and holds no password.
+func ParseURL(text string) (Address, error) {
+	if path, ok := strings.CutPrefix(text, "sqlite:"); ok {
+		if path == "" {
+			return Address{}, fmt.Errorf("%w: no file name behind \"sqlite:\"", ErrURL)
+		}
+		return Address{Kind: "sqlite", Path: path}, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		// The error of url.Parse quotes the URL, and with it the password.
+		return Address{}, fmt.Errorf("%w: it is not like postgres://user@host/database", ErrURL)
+	}
+	a := Address{Host: u.Hostname(), User: u.User.Username(), Database: strings.TrimPrefix(u.Path, "/")}
+	a.Password, _ = u.User.Password()
+	switch u.Scheme {
+	case "postgres", "postgresql":
+		a.Kind = "postgres"
+	case "mysql", "mariadb":
+		a.Kind = "mysql"
+	case "":
+		return a, fmt.Errorf("%w: %q is not like sqlite:xalt.db", ErrURL, u.Redacted())
+	default:
+		return a, fmt.Errorf("%w: unknown kind %q", ErrURL, u.Scheme)
+	}
+	if port := u.Port(); port != "" {
+		if a.Port, err = strconv.Atoi(port); err != nil || a.Port < 1 || a.Port > 65535 {
+			return a, fmt.Errorf("%w: port %q", ErrURL, port)
+		}
+	}
+	for key, values := range u.Query() {
+		value := values[len(values)-1]
+		switch key {
+		case "socket":
+			a.Socket = value
+		case "host":
+			if strings.HasPrefix(value, "/") {
+				a.Socket = value
+			} else {
+				a.Host = value
+			}
+		case "tls":
+			a.TLS = value
+		case "ca":
+			a.CAFile = value
+		default:
+			return a, fmt.Errorf("%w: unknown option %q", ErrURL, key)
+		}
+	}
+	if a.Database == "" {
+		return a, fmt.Errorf("%w: it names no database", ErrURL)
+	}
+	return a, a.checkTLS()
+}
+
+func (a *Address) checkTLS() error {
+	switch a.TLS {
+	case "verify", "require", "off":
+	case "":
+		a.TLS = "verify"
+		if a.local() {
+			a.TLS = "off"
+		}
+	default:
+		return fmt.Errorf("%w: tls is %q, not verify, require or off", ErrURL, a.TLS)
+	}
+	return nil
+}
+
+// local tells a server on this host: a socket or a loopback address.
+func (a *Address) local() bool {
+	if a.Socket != "" || a.Host == "" || a.Host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(a.Host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// ReadConf reads XALT's own xalt_db.conf: an INI file with HOST, USER, PASSWD
+// (base64) and DB in the section MYSQL, and PORT and SSL (verify, require or
+// off) besides. Others than its owner must not be able to read it.
+func ReadConf(name string) (Address, error) {
+	a := Address{Kind: "mysql"}
+	values, err := readINI(name, "mysql")
+	if err != nil {
+		return a, err
+	}
+	for key, value := range values {
+		switch key {
+		case "host":
+			a.Host = value
+		case "user":
+			a.User = value
+		case "db":
+			a.Database = value
+		case "passwd":
+			password, err := base64.StdEncoding.DecodeString(value)
+			if err != nil {
+				return a, fmt.Errorf("%s: PASSWD is not base64", name)
+			}
+			a.Password = string(password)
+		case "port":
+			if a.Port, err = strconv.Atoi(value); err != nil {
+				return a, fmt.Errorf("%s: PORT is %q", name, value)
+			}
+		case "ssl":
+			a.TLS = value
+		}
+	}
+	if a.Host == "" && a.Socket == "" || a.Database == "" {
+		return a, fmt.Errorf("%s: HOST or DB is missing in the section MYSQL", name)
+	}
+	if strings.HasPrefix(a.Host, "/") {
+		a.Socket, a.Host = a.Host, ""
+	}
+	return a, a.checkTLS()
+}
+
+// complete fills in from ~/.my.cnf what the address does not say. (pgx reads
+// ~/.pgpass itself.)
+func (a *Address) complete() error {
+	home, err := os.UserHomeDir()
+	if a.Kind != "mysql" || err != nil {
+		return nil //nolint:nilerr // no home, nothing to complete
+	}
+	values, err := readINI(filepath.Join(home, ".my.cnf"), "client")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if a.User == "" {
+		a.User = values["user"]
+	}
+	if a.Password == "" && (values["user"] == "" || values["user"] == a.User) {
+		a.Password = values["password"]
+	}
+	if a.Host == "" && a.Socket == "" {
+		a.Host, a.Socket = values["host"], values["socket"]
+	}
+	if a.Port == 0 && values["port"] != "" {
+		if a.Port, err = strconv.Atoi(values["port"]); err != nil {
+			return fmt.Errorf("~/.my.cnf: port is %q", values["port"])
+		}
+	}
+	return nil
+}
+
+// readINI reads the keys, in lower case, of one section, whose name is in lower
+// case. A file with a password must be its owner's alone.
+func readINI(name, section string) (map[string]string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]string)
+	current := ""
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		line := strings.TrimSpace(lines.Text())
+		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
+			continue
+		}
+		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
+			current = strings.ToLower(strings.TrimSpace(line[1 : len(line)-1]))
+			continue
+		}
+		at := strings.IndexAny(line, "=:")
+		if at < 0 || current != section {
+			continue
+		}
+		value := strings.TrimSpace(line[at+1:])
+		if n := len(value); n >= 2 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
+			value = value[1 : n-1]
+		}
+		values[strings.ToLower(strings.TrimSpace(line[:at]))] = value
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if values["passwd"]+values["password"] != "" && info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%w: %s holds one and can be read by others (mode %04o): chmod 600", ErrPassword, name, info.Mode().Perm())
+	}
+	return values, nil
+}

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"text/template"
+)
+
+// dialect is everything in which the databases differ.
+type dialect struct {
+	name string
+	// Column types and table options of the schema.
+	types schemaTypes
+
+	begin     []string // begins a transaction that will write
+	lock      string   // serialises writers, as the first statement of a transaction; empty: begin does
+	maxParams int      // in one statement
+	// numbered placeholders ($1) instead of "?".
+	numbered bool
+	// upsert returns what follows VALUES (...) so that a row whose key columns
+	// exist is updated in the others.
+	upsert func(key, columns []string) string
+	// keep returns what follows VALUES (...) so that a row whose key columns
+	// exist stays as it is.
+	keep func(key []string) string
+	// bulk adds rows that are not there in the engine's fastest way; nil: with
+	// INSERT.
+	bulk func(ctx context.Context, s *session, table string, columns []string, rows [][]any) error
+	// packed texts are stored as COMPRESS() writes them.
+	packed bool
+	// transactional tells whether DDL can be rolled back.
+	transactional bool
+	classify      func(error) errorClass
+}
+
+// schemaTypes are the words that the schema's templates use.
+type schemaTypes struct {
+	Serial    string // identity, primary key
+	Int       string // 64 bits
+	Real      string // 64 bits
+	Text      string // any length, compared as bytes
+	Name      string // short text that can be a key
+	Time      string // date and time without zone, to the second
+	Hash      string // 16 bytes
+	Blob      string
+	Packed    string // long text that may be stored compressed
+	Options   string // after a table's columns
+	Clustered string // the same for tables whose rows are stored in the order of the primary key
+	User      string // the name user, quoted where it is reserved
+	quote     string
+	prefix    bool // an index on text takes a length
+	hashIndex bool // long text can only be in an index of hashes
+	date      string
+}
+
+// Index is what follows the table's name to index a text column for equality.
+// Texts of any length must fit, so MySQL takes the first bytes and PostgreSQL
+// a hash.
+func (t schemaTypes) Index(column string, length int) string {
+	switch {
+	case t.prefix:
+		return fmt.Sprintf("(%s(%d))", column, length)
+	case t.hashIndex:
+		return "USING hash (" + column + ")"
+	}
+	return "(" + column + ")"
+}
+
+// Quote quotes a name.
+func (t schemaTypes) Quote(name string) string { return t.quote + name + t.quote }
+
+// Date returns the day of a date and time.
+func (t schemaTypes) Date(column string) string { return fmt.Sprintf(t.date, column) }
+
+// render fills the schema's words into a statement.
+func (d *dialect) render(name, text string) (string, error) {
+	tmpl, err := template.New(name).Parse(text)
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	if err := tmpl.Execute(&b, d.types); err != nil {
+		return "", err
+	}
+	return b.String(), nil
+}
+
+// rebind writes a statement's placeholders as the database wants them. Only
+// our own constant statements come here; they hold no "?" in texts.
+func (d *dialect) rebind(query string) string {
+	if !d.numbered {
+		return query
+	}
+	var b strings.Builder
+	n := 0
+	for {
+		before, after, found := strings.Cut(query, "?")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		n++
+		fmt.Fprintf(&b, "$%d", n)
+		query = after
+	}
+}

@@ -1,0 +1,17 @@
+package store
+
+// FailWrites makes every step of a transaction ask f first; f's error ends it
+// as a fault of the database would.
+func (db *DB) FailWrites(f func(step string) error) { db.onWrite = f }
+
+// NarrowIDs derives ids of that many bits, so that they collide.
+func (db *DB) NarrowIDs(bits uint) { db.idBits = bits }
+
+// Forget empties the caches.
+func (db *DB) Forget() { db.known, db.unions = newIDCache(), newUnionCache() }
+
+// Pack and Unpack are COMPRESS() and UNCOMPRESS().
+var (
+	Pack   = pack
+	Unpack = unpack
+)

@@ -1,0 +1,330 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/oracle"
+	"xaltpipe/internal/store"
+	"xaltpipe/internal/testdb"
+)
+
+// dump reads a database with a reader that is not ours.
+func dump(t *testing.T, d testdb.Database) oracle.Dump {
+	t.Helper()
+	got, err := oracle.FromDB(t.Context(), d.Open(t), d.Kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// model is what the database must hold after the sample log.
+func model(t *testing.T, logs ...string) oracle.Dump {
+	t.Helper()
+	var text strings.Builder
+	for _, name := range logs {
+		part, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(part)
+	}
+	want, err := oracle.Model(oracle.Options{ReverseMaps: []string{sample(t, "reverseMapD")}}, strings.NewReader(text.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return want
+}
+
+func soak() bool { return os.Getenv("XALT_SOAK") == "1" }
+
+var errFault = errors.New("fault of the test")
+
+// TestEveryFaultIsHealed fails the ingestion at its n-th step, for every n, and
+// runs it again.
+func TestEveryFaultIsHealed(t *testing.T) {
+	log := sample(t, "xalt.log")
+	want := model(t, log)
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		o := options(t)
+		o.BatchRecords = 12
+		steps := 0
+		db.FailWrites(func(string) error { steps++; return nil })
+		if err := ingest.New(db, o).Run(t.Context(), []string{log}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if diff := oracle.Diff(dump(t, d), want); diff != "" {
+			t.Fatalf("without a fault (+got -want):\n%s", diff)
+		}
+		if steps < 30 {
+			t.Fatalf("%d steps: the batches are too large to test anything", steps)
+		}
+		stride := 1
+		if d.Kind != "sqlite" && !soak() {
+			stride = 7
+		}
+		for n := 1; n <= steps; n += stride {
+			fresh := testdb.New(t, d.Kind)
+			db := open(t, fresh)
+			at := 0
+			failed := ""
+			db.FailWrites(func(step string) error {
+				if at++; at == n {
+					failed = step
+					return fmt.Errorf("%w %s", errFault, step)
+				}
+				return nil
+			})
+			if err := ingest.New(db, o).Run(t.Context(), []string{log}, nil); !errors.Is(err, errFault) {
+				t.Fatalf("step %d: Run = %v, want the fault", n, err)
+			}
+			db.FailWrites(nil)
+			in := ingest.New(db, o)
+			if err := in.Run(t.Context(), []string{log}, nil); err != nil {
+				t.Fatalf("after a fault %s (step %d): %v", failed, n, err)
+			}
+			if diff := oracle.Diff(dump(t, fresh), want); diff != "" {
+				t.Errorf("after a fault %s (step %d) (+got -want):\n%s", failed, n, diff)
+			}
+			db.Close()
+		}
+	})
+}
+
+// TestIngestersTogether lets four ingesters read overlapping shuffled logs
+// into one database at once, while connections are killed and the server is
+// restarted.
+func TestIngestersTogether(t *testing.T) {
+	rounds := 3
+	if soak() {
+		rounds = 20
+	}
+	log := sample(t, "xalt.log")
+	want := model(t, log)
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(strings.TrimSuffix(string(text), "\n")+"\n", "\n")
+	lines = lines[:len(lines)-1]
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		for round := range rounds {
+			rng := rand.New(rand.NewPCG(uint64(round), 7))
+			fresh := testdb.New(t, d.Kind)
+			open(t, fresh).Close()
+			dir := t.TempDir()
+			var files []string
+			for i := range 4 { // each has three quarters of the lines, in an order of its own
+				part := append([]string(nil), lines...)
+				rng.Shuffle(len(part), func(i, j int) { part[i], part[j] = part[j], part[i] })
+				name := filepath.Join(dir, fmt.Sprintf("part%d", i))
+				if err := os.WriteFile(name, []byte(strings.Join(part[:len(part)*3/4], "")), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				files = append(files, name)
+			}
+			rest := filepath.Join(dir, "all")
+			if err := os.WriteFile(rest, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			errs := make([]error, len(files))
+			for i, name := range files {
+				db := open(t, fresh)
+				wg.Go(func() {
+					o := options(t)
+					o.BatchRecords = 5
+					errs[i] = ingest.New(db, o).Run(context.WithoutCancel(t.Context()), []string{name, rest}, nil)
+				})
+			}
+			disturb(t, fresh.Kind, round)
+			wg.Wait()
+			for i, err := range errs {
+				if err != nil {
+					t.Errorf("round %d: ingester %d: %v", round, i, err)
+				}
+			}
+			db := open(t, fresh)
+			if err := ingest.New(db, options(t)).Run(t.Context(), []string{rest}, nil); err != nil {
+				t.Errorf("round %d: at the end: %v", round, err)
+			}
+			if diff := oracle.Diff(dump(t, fresh), want); diff != "" {
+				t.Fatalf("round %d (+got -want):\n%s", round, diff)
+			}
+			if waiting, err := db.Pending(t.Context()); err != nil || len(waiting) > 0 {
+				t.Errorf("round %d: %d records wait (%v), want none", round, len(waiting), err)
+			}
+		}
+	})
+}
+
+// disturb kills connections and restarts the server while others use it.
+func disturb(t *testing.T, kind string, round int) {
+	t.Helper()
+	if kind == "sqlite" {
+		return
+	}
+	for range 5 {
+		time.Sleep(20 * time.Millisecond) // the ingesters are to get somewhere
+		admin := testdb.Admin(t, kind)
+		if kind == "postgres" {
+			if _, err := admin.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syslog2db'"); err != nil {
+				t.Errorf("kill connections: %v", err)
+			}
+			continue
+		}
+		rows, err := admin.QueryContext(t.Context(), "SELECT id FROM information_schema.processlist WHERE db LIKE 'test%' AND id <> CONNECTION_ID()")
+		if err != nil {
+			t.Errorf("list connections: %v", err)
+			return
+		}
+		var ids []int64
+		for rows.Next() {
+			var id int64
+			if err := rows.Scan(&id); err != nil {
+				t.Error(err)
+			}
+			ids = append(ids, id)
+		}
+		rows.Close()           //nolint:sqlclosecheck // in a loop, and before connections are killed
+		if rows.Err() != nil { // the server may be gone; the next round tells
+			continue
+		}
+		for _, id := range ids {
+			_, _ = admin.ExecContext(t.Context(), fmt.Sprintf("KILL %d", id)) // it may be gone already
+		}
+	}
+	if round%2 == 1 {
+		testdb.Restart(t, kind)
+	}
+}
+
+// TestIDsCollide derives ids of a few bits only, so that many contents want the
+// same.
+func TestIDsCollide(t *testing.T) {
+	log := sample(t, "xalt.log")
+	want := model(t, log)
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		db.NarrowIDs(8)
+		o := options(t)
+		o.BatchRecords = 20
+		if err := ingest.New(db, o).Run(t.Context(), []string{log}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if diff := oracle.Diff(dump(t, d), want); diff != "" {
+			t.Errorf("with ids of 8 bits (+got -want):\n%s", diff)
+		}
+		db.Forget()
+		o.Full = true
+		in := ingest.New(db, o)
+		if err := in.Run(t.Context(), []string{log}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if s := in.Stats().Records; s.Repeated != s.Total() {
+			t.Errorf("the second time: %+v, want all repeated", s)
+		}
+		if diff := oracle.Diff(dump(t, d), want); diff != "" {
+			t.Errorf("the second time (+got -want):\n%s", diff)
+		}
+	})
+}
+
+// TestRefusedRecords has the database itself refuse the records of one user.
+func TestRefusedRecords(t *testing.T) {
+	refuse := map[string]string{
+		"sqlite":   `CREATE TRIGGER no BEFORE INSERT ON xalt_run WHEN NEW."user" = 'mclay' BEGIN SELECT RAISE(ABORT, 'no such user'); END`,
+		"postgres": `ALTER TABLE xalt_run ADD CHECK ("user" <> 'mclay')`,
+		"mysql":    "ALTER TABLE xalt_run ADD CHECK (`user` <> 'mclay')",
+	}
+	allow := map[string]string{
+		"sqlite": `DROP TRIGGER no`, "postgres": `ALTER TABLE xalt_run DROP CONSTRAINT xalt_run_user_check`, "mysql": "ALTER TABLE xalt_run DROP CONSTRAINT CONSTRAINT_1",
+	}
+	log := sample(t, "xalt.log")
+	want := model(t, log)
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		raw := d.Open(t)
+		if _, err := raw.ExecContext(t.Context(), refuse[d.Kind]); err != nil {
+			t.Fatal(err)
+		}
+		in := ingest.New(db, options(t))
+		if err := in.Run(t.Context(), []string{log}, nil); err != nil {
+			t.Fatal(err)
+		}
+		letters, err := db.Letters(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(letters) == 0 {
+			t.Fatal("no dead letter of the refused user")
+		}
+		for _, l := range letters {
+			whole, err := db.Letter(t.Context(), l.ID)
+			if err != nil || l.Reason != ingest.ReasonStore || !strings.Contains(string(whole.Raw), `"user":"mclay"`) {
+				t.Errorf("dead letter %+v (%v), want one of the refused user with its text", l, err)
+			}
+		}
+		s := in.Stats()
+		if s.Records.Dead != int64(len(letters)) || !s.Attention() {
+			t.Errorf("counted %d dead records of %d", s.Records.Dead, len(letters))
+		}
+		in = ingest.New(db, func() ingest.Options { o := options(t); o.Full = true; return o }())
+		err = in.Run(t.Context(), []string{log}, nil)
+		if s := in.Stats(); err != nil || s.Attention() {
+			t.Errorf("the second time: %v, %+v, want nothing new", err, s)
+		}
+		if _, err := raw.ExecContext(t.Context(), allow[d.Kind]); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range letters {
+			whole, err := db.Letter(t.Context(), l.ID)
+			if err == nil {
+				err = in.Replay(t.Context(), l.ID, whole.DeadLetter())
+			}
+			if err != nil {
+				t.Errorf("replay: %v", err)
+			}
+		}
+		if diff := oracle.Diff(dump(t, d), want); diff != "" {
+			t.Errorf("after the replay (+got -want):\n%s", diff)
+		}
+	})
+}
+
+func TestOpenRefuses(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		a, err := store.ParseURL(d.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Open(t.Context(), a, store.Options{}); err == nil {
+			t.Error("a database that is not there was opened without being made")
+		}
+		open(t, d).Close()
+		berlin, err := time.LoadLocation("Europe/Berlin")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Open(t.Context(), a, store.Options{Create: true, Zone: berlin}); !errors.Is(err, store.ErrZone) {
+			t.Errorf("with another time zone: %v, want %v", err, store.ErrZone)
+		}
+		if _, err := d.Open(t).ExecContext(t.Context(), "INSERT INTO schema_version (version, applied) VALUES (9999, '2026-01-01 00:00:00')"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Open(t.Context(), a, store.Options{Create: true}); !errors.Is(err, store.ErrNewer) {
+			t.Errorf("of a newer program: %v, want %v", err, store.ErrNewer)
+		}
+	})
+}

@@ -1,0 +1,382 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"xaltpipe/internal/ingest"
+)
+
+// An import copies a database of XALT's own: table by table, in the order of
+// its keys, a chunk of rows a transaction. The transaction also holds how far
+// the table has been read, so an import may be killed at any time and run
+// again. Rows become records first (importread.go) and go the way of all
+// records: several rows of one UUID form claims, libraries become sets, content
+// is stored once. They are marked, and a log's own record replaces them.
+
+// Errors of [DB.Import].
+var (
+	// ErrNotXALT is wrapped when the source is no database of XALT's.
+	ErrNotXALT = errors.New("not a database of XALT's")
+	// ErrImportMoved is wrapped when another process imports from the same
+	// source at the same time.
+	ErrImportMoved = errors.New("another import from this database is at work")
+)
+
+// ImportOptions say how to import.
+type ImportOptions struct {
+	// Full reads all rows again, not only those behind the last ones read.
+	Full bool
+	// Rows is how many rows of a table make one transaction; 0: 500.
+	Rows int
+	// Bytes is how much of a table may be in memory at once, unless it is one
+	// row; 0: 64 MiB.
+	Bytes int
+	// Progress, if not nil, is called after each chunk with the key it ends at
+	// and the greatest key of the table.
+	Progress func(table string, key, last int64)
+}
+
+// ImportCount says what became of the rows of one table, since the import from
+// this source began. Every row that was read is in one of the other counts.
+type ImportCount struct {
+	Table      string `json:"table"`
+	Read       int64  `json:"read"`
+	Stored     int64  `json:"stored"`      // became a row
+	Merged     int64  `json:"merged"`      // start and end of one run became one row
+	Folded     int64  `json:"folded"`      // the same was there already
+	Superseded int64  `json:"superseded"`  // lost to another record of the same claim
+	Conflicts  int64  `json:"conflicts"`   // another claim on the same UUID
+	Logged     int64  `json:"logged"`      // the log's own record is there
+	Dead       int64  `json:"dead_letter"` // cannot be stored: a dead letter
+	Left       int64  `json:"left"`        // refer to rows that are missing, or have no place here
+	Unpacked   int64  `json:"not_packed"`  // of those read: compressed text that was plain or broken, and was kept as it is
+	Missing    bool   `json:"missing"`     // the source has no such table
+}
+
+// ImportReport is the result of an import.
+type ImportReport struct {
+	Source string        `json:"source"` // its address without password
+	Tables []ImportCount `json:"tables"`
+	// New is how many rows became dead letters or conflicts, or were left,
+	// this time.
+	New int64 `json:"new_attention"`
+}
+
+// attention is how many rows somebody should look at.
+func attention(counts map[string]*ImportCount) (n int64) {
+	for _, c := range counts {
+		n += c.Dead + c.Left + c.Conflicts
+	}
+	return n
+}
+
+const (
+	importRows  = 500
+	importBytes = 64 << 20
+)
+
+// errLargeChunk: fewer rows are to be read at once.
+var errLargeChunk = errors.New("chunk is too large")
+
+// chunk is what was read of a table, and how to store it.
+type chunk struct {
+	rows   int
+	last   int64 // key of its last row
+	counts map[string]*ImportCount
+	store  func(context.Context, *writer) error
+}
+
+func newChunk() *chunk { return &chunk{counts: make(map[string]*ImportCount)} }
+
+// of returns the counter of a table.
+func (c *chunk) of(table string) *ImportCount {
+	if c.counts[table] == nil {
+		c.counts[table] = &ImportCount{Table: table}
+	}
+	return c.counts[table]
+}
+
+// add takes the outcome of a writer that has stored the chunk's records.
+func (n *ImportCount) add(w *writer) {
+	n.Stored += w.outcome.Stored
+	n.Merged += w.outcome.Updated
+	n.Folded += w.outcome.Repeated
+	n.Superseded += w.outcome.Superseded
+	n.Conflicts += w.outcome.Conflicts
+	n.Logged += w.outrun
+}
+
+func (n *ImportCount) sum(o *ImportCount) {
+	n.Read += o.Read
+	n.Stored += o.Stored
+	n.Merged += o.Merged
+	n.Folded += o.Folded
+	n.Superseded += o.Superseded
+	n.Conflicts += o.Conflicts
+	n.Logged += o.Logged
+	n.Dead += o.Dead
+	n.Left += o.Left
+	n.Unpacked += o.Unpacked
+}
+
+// phase copies one table.
+type phase struct {
+	table, key string
+	read       func(ctx context.Context, after int64, limit int) (*chunk, error)
+}
+
+// phaseState is how far a phase has come; its JSON is a value of ingest_meta.
+type phaseState struct {
+	After  int64                   `json:"after"`
+	Counts map[string]*ImportCount `json:"counts"`
+}
+
+// importer is one import.
+type importer struct {
+	db    *DB
+	src   *DB
+	has   map[string]map[string]bool // the source's columns by table
+	name  string                     // of the import, in ingest_meta
+	o     ImportOptions
+	cache importCache
+	news  int64
+}
+
+// Import copies the database of XALT's own at an address; see [ImportOptions].
+// A second import reads what came since the first.
+func (db *DB) Import(ctx context.Context, from Address, o ImportOptions) (ImportReport, error) {
+	report := ImportReport{Source: from.String()}
+	if o.Rows <= 0 {
+		o.Rows = importRows
+	}
+	if o.Bytes <= 0 {
+		o.Bytes = importBytes
+	}
+	if from.Kind != "mysql" {
+		return report, fmt.Errorf("%w: %s: XALT's databases are MySQL's or MariaDB's", ErrNotXALT, report.Source)
+	}
+	pool, d, err := openMySQL(ctx, from)
+	if err != nil {
+		return report, fmt.Errorf("open %s: %w", report.Source, err)
+	}
+	defer pool.Close()
+	im := &importer{db: db, src: &DB{sql: pool, dialect: d, name: report.Source, now: db.now}, o: o, cache: newImportCache()}
+	sum := sha256.Sum256([]byte(report.Source))
+	im.name = "import:" + hex.EncodeToString(sum[:8]) + ":"
+	if err := im.inspect(ctx); err != nil {
+		return report, fmt.Errorf("import from %s: %w", report.Source, err)
+	}
+	for _, p := range im.phases() {
+		if im.has[p.table] == nil {
+			report.Tables = append(report.Tables, ImportCount{Table: p.table, Missing: true})
+			continue
+		}
+		counts, err := im.run(ctx, p)
+		if err != nil {
+			return report, fmt.Errorf("import %s: %w", p.table, err)
+		}
+		report.Tables = append(report.Tables, counts...)
+	}
+	report.New = im.news
+	return report, nil
+}
+
+// inspect finds out which tables and columns the source has.
+func (im *importer) inspect(ctx context.Context) error {
+	im.has = make(map[string]map[string]bool)
+	err := im.src.query(ctx, im.src.sql, "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = DATABASE()", nil, func(rows *sql.Rows) error {
+		var table, column string
+		if err := rows.Scan(&table, &column); err != nil {
+			return err
+		}
+		if im.has[table] == nil {
+			im.has[table] = make(map[string]bool)
+		}
+		im.has[table][column] = true
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read its columns: %w", err)
+	}
+	if im.has["schema_version"] != nil {
+		return fmt.Errorf("%w: it was made by syslog2db (there is a table schema_version)", ErrNotXALT)
+	}
+	for table, columns := range map[string][]string{
+		"xalt_run":    {"run_id", "run_uuid", "date", "syshost", "start_time", "end_time", "user", "exec_path"},
+		"xalt_link":   {"link_id", "uuid", "date", "build_epoch", "exec_path"},
+		"xalt_object": {"obj_id", "object_path", "syshost", "hash_id"},
+	} {
+		if im.has[table] == nil {
+			return fmt.Errorf("%w: it has no table %s", ErrNotXALT, table)
+		}
+		for _, c := range columns {
+			if !im.has[table][c] {
+				return fmt.Errorf("%w: its table %s has no column %s", ErrNotXALT, table, c)
+			}
+		}
+	}
+	return nil
+}
+
+func (im *importer) phases() []phase {
+	return []phase{
+		{"xalt_object", "obj_id", im.objects},
+		{"xalt_env_name", "env_id", im.envNames},
+		{"xalt_function", "func_id", im.functions},
+		{"xalt_link", "link_id", im.links},
+		{"xalt_run", "run_id", im.runs},
+		{"xalt_pkg", "pkg_id", im.pkgs},
+		{"xalt_user", "usr_id", im.plain("xalt_user", "usr_id", "user", "anon_user")},
+		{"xalt_account", "acct_id", im.plain("xalt_account", "acct_id", "account", "anon_user", "field_of_science")},
+		{"xalt_field_of_science", "fos_id", im.plain("xalt_field_of_science", "fos_id", "account", "field_of_science", "directorate")},
+		{"xalt_total_env", "envT_id", im.totalEnv},
+	}
+}
+
+// run copies what is behind the last row that was read.
+func (im *importer) run(ctx context.Context, p phase) ([]ImportCount, error) {
+	state := phaseState{Counts: make(map[string]*ImportCount)}
+	var stored string
+	err := im.db.row(ctx, im.db.sql, "SELECT value FROM ingest_meta WHERE name = ?", []any{im.name + p.table}, &stored)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return nil, fmt.Errorf("read how far it has come: %w", err)
+	case !im.o.Full:
+		if err := json.Unmarshal([]byte(stored), &state); err != nil {
+			return nil, fmt.Errorf("read how far it has come: ingest_meta %s%s: %w", im.name, p.table, err)
+		}
+	}
+	var last sql.NullInt64
+	if err := im.src.row(ctx, im.src.sql, "SELECT MAX("+p.key+") FROM "+p.table, nil, &last); err != nil {
+		return nil, err
+	}
+	limit := im.o.Rows
+	before := attention(state.Counts)
+	for {
+		var c *chunk
+		err := im.src.retry(ctx, func() (err error) {
+			c, err = p.read(ctx, state.After, limit)
+			return err
+		})
+		if errors.Is(err, errLargeChunk) {
+			limit = max(1, limit/2)
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("read behind %s %d: %w", p.key, state.After, err)
+		}
+		if c.rows == 0 {
+			break
+		}
+		next, err := im.write(ctx, p, state, stored, c)
+		if err != nil {
+			return nil, fmt.Errorf("store %s %d to %d: %w", p.key, state.After+1, c.last, err)
+		}
+		stored = next
+		if err := json.Unmarshal([]byte(stored), &state); err != nil {
+			return nil, err
+		}
+		limit = min(im.o.Rows, 2*limit)
+		if im.o.Progress != nil {
+			im.o.Progress(p.table, c.last, last.Int64)
+		}
+	}
+	im.news += attention(state.Counts) - before
+	list := []ImportCount{{Table: p.table}}
+	if n := state.Counts[p.table]; n != nil {
+		list[0] = *n
+	}
+	for _, table := range [...]string{"join_link_object", "join_link_function", "join_run_object", "join_run_env"} {
+		if n := state.Counts[table]; n != nil {
+			list = append(list, *n)
+		}
+	}
+	return list, nil
+}
+
+// write stores a chunk and how far the phase has come then, in one
+// transaction; it returns the new value of ingest_meta.
+func (im *importer) write(ctx context.Context, p phase, state phaseState, stored string, c *chunk) (string, error) {
+	var next string
+	step := func(slow bool) error {
+		if err := im.db.fault("before " + p.table); err != nil {
+			return err
+		}
+		_, err := im.db.write(ctx, slow, func(w *writer) error {
+			w.importing = true
+			counts := *c
+			counts.counts = make(map[string]*ImportCount)
+			for table, n := range c.counts { // the transaction may be tried again
+				again := *n
+				counts.counts[table] = &again
+			}
+			if c.store != nil {
+				if err := c.store(ctx, w); err != nil {
+					return err
+				}
+			}
+			counts.of(p.table).add(w)
+			for table, n := range state.Counts {
+				counts.of(table).sum(n)
+			}
+			text, err := json.Marshal(phaseState{After: c.last, Counts: counts.counts})
+			if err != nil {
+				return err
+			}
+			next = string(text)
+			if err := im.db.fault("rows of " + p.table); err != nil {
+				return err
+			}
+			return im.advance(ctx, w, p.table, stored, next)
+		})
+		if err == nil {
+			err = im.db.fault("after " + p.table)
+		}
+		return err
+	}
+	slow := false
+	return next, im.db.retry(ctx, func() error {
+		err := step(slow)
+		if errors.Is(err, errBulk) && !slow {
+			slow = true
+			err = step(slow)
+		}
+		return err
+	})
+}
+
+// advance notes how far a phase has come, if nobody else has meanwhile.
+func (im *importer) advance(ctx context.Context, w *writer, table, old, next string) error {
+	if next == old { // rows that were read again changed nothing
+		return nil
+	}
+	n := int64(0)
+	var err error
+	if old == "" {
+		n, err = im.db.exec(ctx, w.tx, "INSERT INTO ingest_meta (name, value) VALUES (?, ?)"+im.db.dialect.keep([]string{"name"}), im.name+table, next)
+	} else {
+		n, err = im.db.exec(ctx, w.tx, "UPDATE ingest_meta SET value = ? WHERE name = ? AND value = ?", next, im.name+table, old)
+	}
+	if err == nil && n == 0 {
+		err = ErrImportMoved
+	}
+	if err != nil {
+		return fmt.Errorf("note how far it has come: %w", err)
+	}
+	return nil
+}
+
+// letter makes a dead letter of a row that cannot be stored.
+func (im *importer) letter(kind, table, key string, id int64, detail string, row map[string]string) (ingest.DeadLetter, error) {
+	raw, err := json.Marshal(row)
+	return ingest.DeadLetter{
+		Reason: ingest.ReasonRecord, Detail: detail, Kind: kind, Syshost: row["syshost"], Key: fmt.Sprintf("%s %d", key, id),
+		Source: im.src.name + " " + table, Raw: raw,
+	}, err
+}

@@ -1,0 +1,316 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/xalt"
+)
+
+// importCache remembers the source's dictionaries by their ids, bounded.
+type importCache struct {
+	objects   map[int64]ingest.Object
+	names     map[int64]string // of variables
+	functions map[int64]string
+}
+
+func newImportCache() importCache {
+	return importCache{make(map[int64]ingest.Object), make(map[int64]string), make(map[int64]string)}
+}
+
+// list returns columns of a table, NULL for those that an older schema lacks.
+func (im *importer) list(table string, columns ...string) string {
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = "NULL"
+		if im.has[table][c] {
+			list[i] = "t.`" + c + "`"
+		}
+	}
+	return join(list)
+}
+
+// each reads a chunk of a table in the order of its key, which is the first
+// column.
+func (im *importer) each(ctx context.Context, c *chunk, table string, columns []string, from string, after int64, limit int, row func(id int64, v []sql.NullString) error) error {
+	query := "SELECT t." + columns[0] + ", " + im.list(table, columns[1:]...)
+	if from != "" { // one more column, of another table
+		query += ", " + strings.Fields(from)[0]
+		from = strings.TrimPrefix(from, strings.Fields(from)[0])
+	}
+	query += " FROM " + table + " t" + from + " WHERE t." + columns[0] + " > ? ORDER BY t." + columns[0] + " LIMIT ?"
+	values := make([]sql.NullString, len(columns))
+	size := 0
+	places := []any{&c.last}
+	for i := range values {
+		places = append(places, &values[i])
+	}
+	if from == "" {
+		places = places[:len(columns)]
+	}
+	return im.src.query(ctx, im.src.sql, query, []any{after, limit}, func(rows *sql.Rows) error {
+		if err := rows.Scan(places...); err != nil {
+			return fmt.Errorf("read %s behind %d: %w", table, after, err)
+		}
+		for _, v := range values {
+			size += len(v.String)
+		}
+		if size > im.o.Bytes && limit > 1 {
+			return errLargeChunk
+		}
+		c.rows++
+		c.of(table).Read++
+		return row(c.last, values)
+	})
+}
+
+// Values as records have them.
+
+func storable(v sql.NullString, byDefault string) string {
+	if !v.Valid {
+		return byDefault
+	}
+	return xalt.Storable(v.String)
+}
+
+func number(v sql.NullString) float64 {
+	f, err := strconv.ParseFloat(strings.TrimSpace(v.String), 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0
+	}
+	return f
+}
+
+// seconds have four decimals, as those of a record.
+func seconds(v sql.NullString) float64 { return math.Round(number(v)*1e4) / 1e4 }
+
+func integer(v sql.NullString) int64 { return int64(number(v)) }
+
+// dateOr returns a date and time, made of seconds if it is none.
+func (im *importer) dateOr(v sql.NullString, start float64) string {
+	for _, layout := range [...]string{time.DateTime, time.DateOnly} {
+		if len(v.String) >= len(layout) {
+			if at, err := time.Parse(layout, v.String[:len(layout)]); err == nil {
+				return at.Format(time.DateTime)
+			}
+		}
+	}
+	return time.Unix(int64(start), 0).In(im.db.zone).Format(time.DateTime)
+}
+
+// uuidOf returns a UUID as it is stored.
+func uuidOf(v sql.NullString) (string, bool) {
+	id := strings.ToLower(strings.TrimSpace(v.String))
+	if len(id) != 36 {
+		return "", false
+	}
+	for i := range len(id) {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (id[i] == '-') || !dash && !strings.ContainsRune("0123456789abcdef", rune(id[i])) {
+			return "", false
+		}
+	}
+	return id, true
+}
+
+// digestOf stands for a record's text, which is not there any more.
+func digestOf(parts ...any) (d xalt.Digest) {
+	sum := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(sum, "%q\n", fmt.Sprint(p))
+	}
+	copy(d[:], sum.Sum(nil))
+	return d
+}
+
+var objectColumns = []string{"obj_id", "object_path", "syshost", "hash_id", "module_name", "lib_type", "timestamp"}
+
+func objectOf(v []sql.NullString) ingest.Object {
+	o := ingest.Object{Path: storable(v[0], ""), Syshost: storable(v[1], xalt.Unknown), HashID: storable(v[2], "0"), Module: storable(v[3], "")}
+	if o.LibType = storable(v[4], ""); o.LibType == "" {
+		o.LibType = xalt.LibType(o.Path)
+	}
+	o.Hash = ingest.ObjectHash(o.Syshost, o.Path, o.HashID)
+	return o
+}
+
+// objects copies the libraries and object files, with their modules and times.
+func (im *importer) objects(ctx context.Context, after int64, limit int) (*chunk, error) {
+	c := newChunk()
+	var list []ingest.Object
+	var hashes []ingest.Hash
+	var stamps []string
+	err := im.each(ctx, c, "xalt_object", objectColumns, "", after, limit, func(_ int64, v []sql.NullString) error {
+		o := objectOf(v)
+		list, hashes = append(list, o), append(hashes, o.Hash)
+		stamps = append(stamps, im.dateOr(v[5], 0))
+		return nil
+	})
+	c.store = func(ctx context.Context, w *writer) error {
+		_, added, err := w.ensure(ctx, &objectTable, hashes, func(i int) []any {
+			o := &list[i]
+			return []any{o.Path, o.Syshost, o.HashID, null(o.Module), stamps[i], o.LibType, nil}
+		})
+		w.words(len(list), len(added))
+		return err
+	}
+	return c, err
+}
+
+// words counts content that was stored, and what was there already.
+func (w *writer) words(read, added int) {
+	w.outcome.Stored += int64(added)
+	w.outcome.Repeated += int64(read - added)
+}
+
+// dictionary copies a table of names.
+func (im *importer) dictionary(ctx context.Context, d *dimension, hash func(string) ingest.Hash, after int64, limit int) (*chunk, error) {
+	c := newChunk()
+	var list []string
+	var hashes []ingest.Hash
+	err := im.each(ctx, c, d.table, []string{d.id, d.columns[0]}, "", after, limit, func(_ int64, v []sql.NullString) error {
+		name := storable(v[0], "")
+		list, hashes = append(list, name), append(hashes, hash(name))
+		return nil
+	})
+	c.store = func(ctx context.Context, w *writer) error {
+		_, added, err := w.ensure(ctx, d, hashes, func(i int) []any { return []any{list[i]} })
+		w.words(len(list), len(added))
+		return err
+	}
+	return c, err
+}
+
+func (im *importer) envNames(ctx context.Context, after int64, limit int) (*chunk, error) {
+	return im.dictionary(ctx, &envNameTable, ingest.EnvNameHash, after, limit)
+}
+
+func (im *importer) functions(ctx context.Context, after int64, limit int) (*chunk, error) {
+	return im.dictionary(ctx, &functionTable, ingest.FunctionHash, after, limit)
+}
+
+// pair is a row of a join.
+type pair struct {
+	id    int64 // of the object, variable or function
+	value string
+}
+
+// joined reads the rows of a join for the records of a chunk.
+func (im *importer) joined(ctx context.Context, c *chunk, table, record, id, value string, keys []int64) (map[int64][]pair, error) {
+	found := make(map[int64][]pair, len(keys))
+	if im.has[table] == nil {
+		return found, nil
+	}
+	size := 0
+	same := make(map[string]string) // most values repeat from run to run
+	query := "SELECT t." + record + ", t." + id + ", " + value + " FROM " + table + " t WHERE t." + record + " IN (%s) ORDER BY t." + record + ", t." + id
+	err := in(ctx, im.src, im.src.sql, query, keys, idArg, func(rows *sql.Rows) error {
+		var key int64
+		var p pair
+		var text sql.NullString
+		if err := rows.Scan(&key, &p.id, &text); err != nil {
+			return err
+		}
+		known, ok := same[text.String]
+		if !ok {
+			known = xalt.Storable(text.String)
+			same[text.String] = known
+			if size += len(known); size > im.o.Bytes && len(keys) > 1 {
+				return errLargeChunk
+			}
+		}
+		p.value = known
+		found[key] = append(found[key], p)
+		c.of(table).Read++
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", table, err)
+	}
+	return found, nil
+}
+
+// learn reads those rows of a dictionary that are not cached.
+func learn[T any](ctx context.Context, im *importer, cache *map[int64]T, table string, columns []string, joins map[int64][]pair, make1 func([]sql.NullString) T) error {
+	if len(*cache) > cachedIDs {
+		*cache = make(map[int64]T)
+	}
+	want := make(map[int64]bool)
+	var ids []int64
+	for _, list := range joins {
+		for _, p := range list {
+			if _, ok := (*cache)[p.id]; !ok && !want[p.id] {
+				want[p.id] = true
+				ids = append(ids, p.id)
+			}
+		}
+	}
+	if len(ids) == 0 || im.has[table] == nil {
+		return nil
+	}
+	values := make([]sql.NullString, len(columns)-1)
+	var id int64
+	places := []any{&id}
+	for i := range values {
+		places = append(places, &values[i])
+	}
+	query := "SELECT t." + columns[0] + ", " + im.list(table, columns[1:]...) + " FROM " + table + " t WHERE t." + columns[0] + " IN (%s)"
+	err := in(ctx, im.src, im.src.sql, query, ids, idArg, func(rows *sql.Rows) error {
+		if err := rows.Scan(places...); err != nil {
+			return err
+		}
+		(*cache)[id] = make1(values)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", table, err)
+	}
+	return nil
+}
+
+// setOf makes a record's set of its rows of a join.
+func setOf[T any](c *chunk, table, role string, pairs []pair, member func(pair) (T, bool), hash func(*T) ingest.Hash) *ingest.Set[T] {
+	members := make([]*T, 0, len(pairs))
+	n := c.of(table)
+	for _, p := range pairs {
+		m, ok := member(p)
+		if !ok { // it refers to a row that is missing
+			n.Left++
+			continue
+		}
+		members = append(members, &m)
+	}
+	all := len(members)
+	s := ingest.NewSet(role, members, hash)
+	n.Stored += int64(len(s.Members))
+	n.Folded += int64(all - len(s.Members))
+	return s
+}
+
+// objectSets reads the sets of objects of a chunk's records.
+func (im *importer) objectSets(ctx context.Context, c *chunk, table, record string, keys []int64) (map[int64]*ingest.Set[ingest.Object], error) {
+	joins, err := im.joined(ctx, c, table, record, "obj_id", "NULL", keys)
+	if err != nil {
+		return nil, err
+	}
+	if err := learn(ctx, im, &im.cache.objects, "xalt_object", objectColumns, joins, objectOf); err != nil {
+		return nil, err
+	}
+	sets := make(map[int64]*ingest.Set[ingest.Object], len(keys))
+	for _, key := range keys {
+		sets[key] = setOf(c, table, "objects", joins[key], func(p pair) (ingest.Object, bool) {
+			o, ok := im.cache.objects[p.id]
+			return o, ok
+		}, func(o *ingest.Object) ingest.Hash { return o.Hash })
+	}
+	return sets, nil
+}
+
+func nameOf(v []sql.NullString) string { return storable(v[0], "") }

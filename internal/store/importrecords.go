@@ -1,0 +1,284 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/xalt"
+)
+
+// unpacked reads a compressed text; one that is not compressed, or broken, is
+// kept as it is and counted.
+func (n *ImportCount) unpacked(v sql.NullString) string {
+	text, err := unpack([]byte(v.String))
+	if err != nil {
+		n.Unpacked++
+		text = v.String
+	}
+	return xalt.Storable(text)
+}
+
+// rowOf is a row for a dead letter.
+func rowOf(columns []string, v []sql.NullString) map[string]string {
+	row := make(map[string]string)
+	for i, c := range columns[1:] {
+		if v[i].Valid {
+			row[c] = xalt.Storable(v[i].String)
+		}
+	}
+	return row
+}
+
+var sourceRunColumns = []string{
+	"run_id", "run_uuid", "job_id", "date", "syshost", "uuid", "hash_id", "account", "exec_type", "start_time", "end_time", "run_time",
+	"probability", "num_cores", "num_nodes", "num_threads", "num_gpus", "queue", "sum_runs", "sum_time", "user", "exec_path",
+	"module_name", "cwd", "cmdline", "container",
+}
+
+// runs copies run records with their libraries and environment.
+func (im *importer) runs(ctx context.Context, after int64, limit int) (*chunk, error) {
+	c := newChunk()
+	count := c.of("xalt_run")
+	var runs []ingest.Run
+	var keys []int64
+	var dead []ingest.DeadLetter
+	err := im.each(ctx, c, "xalt_run", sourceRunColumns, "", after, limit, func(id int64, v []sql.NullString) error {
+		uuid, ok := uuidOf(v[0])
+		r := &xalt.Run{
+			RunUUID: uuid, JobID: storable(v[1], xalt.Unknown), Syshost: storable(v[3], xalt.Unknown), LinkUUID: linkUUID(v[4]),
+			HashID: storable(v[5], xalt.Unknown), Account: storable(v[6], xalt.Unknown), ExecType: storable(v[7], xalt.Unknown),
+			StartTime: seconds(v[8]), EndTime: seconds(v[9]), RunTime: seconds(v[10]), Probability: 1,
+			NumCores: integer(v[12]), NumNodes: integer(v[13]), NumThreads: integer(v[14]), NumGPUs: integer(v[15]),
+			Queue: storable(v[16], xalt.Unknown), SumRuns: integer(v[17]), SumTime: seconds(v[18]), User: storable(v[19], xalt.Unknown),
+			ExecPath: storable(v[20], ""), Cwd: storable(v[22], xalt.Unknown), Cmdline: count.unpacked(v[23]), Container: storable(v[24], ""),
+		}
+		if v[11].Valid {
+			r.Probability = number(v[11])
+		}
+		if detail := lacks(ok, "run_uuid", r.ExecPath, "start_time", r.StartTime); detail != "" {
+			letter, err := im.letter("run", "xalt_run", "run_id", id, detail, rowOf(sourceRunColumns, v))
+			dead = append(dead, letter)
+			return err
+		}
+		runs = append(runs, ingest.Run{Run: r, Date: im.dateOr(v[2], r.StartTime), Module: storable(v[21], "")})
+		keys = append(keys, id)
+		return nil
+	})
+	if err != nil {
+		return c, err
+	}
+	objects, err := im.objectSets(ctx, c, "join_run_object", "run_id", keys)
+	if err != nil {
+		return c, err
+	}
+	values, err := im.joined(ctx, c, "join_run_env", "run_id", "env_id", "t.env_value", keys)
+	if err != nil {
+		return c, err
+	}
+	if err := learn(ctx, im, &im.cache.names, "xalt_env_name", []string{"env_id", "env_name"}, values, nameOf); err != nil {
+		return c, err
+	}
+	for i, key := range keys {
+		r := &runs[i]
+		r.Objects = objects[key]
+		r.Env = setOf(c, "join_run_env", "env", values[key], func(p pair) (ingest.EnvVar, bool) {
+			name, ok := im.cache.names[p.id]
+			return ingest.EnvVar{Hash: ingest.EnvHash(name, p.value), Name: name, Value: p.value}, ok
+		}, func(e *ingest.EnvVar) ingest.Hash { return e.Hash })
+		r.Digest = digestOf(*r.Run, r.Date, r.Module, r.Objects.Hash, r.Env.Hash)
+	}
+	count.Dead = int64(len(dead))
+	c.store = func(ctx context.Context, w *writer) error {
+		if err := w.writeRuns(ctx, runs); err != nil {
+			return err
+		}
+		return w.writeDead(ctx, &ingest.Batch{Dead: dead})
+	}
+	return c, nil
+}
+
+// lacks says what keeps a row from being a record.
+func lacks(hasUUID bool, uuid, execPath, start string, at float64) string {
+	switch {
+	case !hasUUID:
+		return uuid + " is no UUID"
+	case execPath == "":
+		return "no exec_path"
+	case at < 1:
+		return fmt.Sprintf("%s is %v", start, at)
+	}
+	return ""
+}
+
+// linkUUID is a run's reference to its link.
+func linkUUID(v sql.NullString) string {
+	uuid, _ := uuidOf(v)
+	return uuid
+}
+
+var sourceLinkColumns = []string{
+	"link_id", "uuid", "hash_id", "date", "link_program", "link_path", "link_module_name", "link_line", "cwd", "build_user", "build_syshost",
+	"build_epoch", "exec_path",
+}
+
+// links copies link records with their objects and functions.
+func (im *importer) links(ctx context.Context, after int64, limit int) (*chunk, error) {
+	c := newChunk()
+	count := c.of("xalt_link")
+	var links []ingest.Link
+	var keys []int64
+	var dead []ingest.DeadLetter
+	err := im.each(ctx, c, "xalt_link", sourceLinkColumns, "", after, limit, func(id int64, v []sql.NullString) error {
+		uuid, ok := uuidOf(v[0])
+		l := &xalt.Link{
+			UUID: uuid, HashID: storable(v[1], xalt.Unknown), LinkProgram: storable(v[3], xalt.Unknown), LinkPath: storable(v[4], xalt.Unknown),
+			LinkLine: count.unpacked(v[6]), Cwd: storable(v[7], xalt.Unknown), BuildUser: storable(v[8], xalt.Unknown),
+			BuildSyshost: storable(v[9], xalt.Unknown), BuildEpoch: seconds(v[10]), ExecPath: storable(v[11], ""),
+		}
+		if detail := lacks(ok, "uuid", l.ExecPath, "build_epoch", l.BuildEpoch); detail != "" {
+			letter, err := im.letter("link", "xalt_link", "link_id", id, detail, rowOf(sourceLinkColumns, v))
+			dead = append(dead, letter)
+			return err
+		}
+		links = append(links, ingest.Link{Link: l, Date: im.dateOr(v[2], l.BuildEpoch), Module: storable(v[5], "")})
+		keys = append(keys, id)
+		return nil
+	})
+	if err != nil {
+		return c, err
+	}
+	objects, err := im.objectSets(ctx, c, "join_link_object", "link_id", keys)
+	if err != nil {
+		return c, err
+	}
+	functions, err := im.joined(ctx, c, "join_link_function", "link_id", "func_id", "NULL", keys)
+	if err != nil {
+		return c, err
+	}
+	if err := learn(ctx, im, &im.cache.functions, "xalt_function", []string{"func_id", "function_name"}, functions, nameOf); err != nil {
+		return c, err
+	}
+	for i, key := range keys {
+		l := &links[i]
+		l.Objects = objects[key]
+		l.Functions = setOf(c, "join_link_function", "functions", functions[key], func(p pair) (ingest.Function, bool) {
+			name, ok := im.cache.functions[p.id]
+			return ingest.Function{Hash: ingest.FunctionHash(name), Name: name}, ok
+		}, func(f *ingest.Function) ingest.Hash { return f.Hash })
+		l.Digest = digestOf(*l.Link, l.Date, l.Module, l.Objects.Hash, l.Functions.Hash)
+	}
+	count.Dead = int64(len(dead))
+	c.store = func(ctx context.Context, w *writer) error {
+		if err := w.writeLinks(ctx, links); err != nil {
+			return err
+		}
+		return w.writeDead(ctx, &ingest.Batch{Dead: dead})
+	}
+	return c, nil
+}
+
+var sourcePkgColumns = []string{"pkg_id", "run_id", "program", "pkg_name", "pkg_version", "pkg_path"}
+
+// pkgs copies the packages of runs.
+func (im *importer) pkgs(ctx context.Context, after int64, limit int) (*chunk, error) {
+	c := newChunk()
+	var pkgs []*xalt.Pkg
+	var dead []ingest.DeadLetter
+	err := im.each(ctx, c, "xalt_pkg", sourcePkgColumns, "r.run_uuid LEFT JOIN xalt_run r ON r.run_id = t.run_id", after, limit, func(id int64, v []sql.NullString) error {
+		uuid, ok := uuidOf(v[5])
+		p := &xalt.Pkg{
+			RunUUID: uuid, Program: storable(v[1], xalt.Unknown), Name: storable(v[2], ""), Version: storable(v[3], xalt.Unknown),
+			Path: storable(v[4], xalt.Unknown),
+		}
+		detail := ""
+		switch {
+		case !ok:
+			detail = "its run is missing, or has no UUID"
+		case p.Name == "":
+			detail = "no pkg_name"
+		}
+		if detail != "" {
+			letter, err := im.letter("pkg", "xalt_pkg", "pkg_id", id, detail, rowOf(sourcePkgColumns, v))
+			dead = append(dead, letter)
+			return err
+		}
+		pkgs = append(pkgs, p)
+		return nil
+	})
+	c.of("xalt_pkg").Dead = int64(len(dead))
+	c.store = func(ctx context.Context, w *writer) error {
+		if err := w.writePkgs(ctx, pkgs); err != nil {
+			return err
+		}
+		return w.writeDead(ctx, &ingest.Batch{Dead: dead})
+	}
+	return c, err
+}
+
+// plain returns how to copy a table that scripts fill: rows that are not there
+// yet are added.
+func (im *importer) plain(table, key string, columns ...string) func(context.Context, int64, int) (*chunk, error) {
+	return func(ctx context.Context, after int64, limit int) (*chunk, error) {
+		c := newChunk()
+		var list [][]string
+		var firsts []string
+		err := im.each(ctx, c, table, append([]string{key}, columns...), "", after, limit, func(_ int64, v []sql.NullString) error {
+			row := make([]string, len(columns))
+			for i := range row {
+				row[i] = storable(v[i], "")
+			}
+			list, firsts = append(list, row), append(firsts, row[0])
+			return nil
+		})
+		c.store = func(ctx context.Context, w *writer) error {
+			names := append([]string(nil), columns...)
+			if names[0] == "user" {
+				names[0] = w.db.dialect.types.User
+			}
+			there := make(map[string]bool)
+			values, places := make([]string, len(columns)), make([]any, len(columns))
+			for i := range values {
+				places[i] = &values[i]
+			}
+			err := in(ctx, w.db, w.tx, "SELECT "+join(names)+" FROM "+table+" WHERE "+names[0]+" IN (%s)", firsts, textArg, func(rows *sql.Rows) error {
+				if err := rows.Scan(places...); err != nil {
+					return err
+				}
+				there[fmt.Sprintf("%q", values)] = true
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("look up %s: %w", table, err)
+			}
+			var fresh [][]any
+			for _, row := range list {
+				content := fmt.Sprintf("%q", row)
+				if there[content] {
+					continue
+				}
+				there[content] = true
+				cells := make([]any, len(row))
+				for i := range row {
+					cells[i] = row[i]
+				}
+				fresh = append(fresh, cells)
+			}
+			w.words(len(list), len(fresh))
+			return w.db.insert(ctx, w.tx, table, names, fresh, "")
+		}
+		return c, err
+	}
+}
+
+// totalEnv counts rows of a table that XALT stopped filling; here it is empty
+// as well, and they are left.
+func (im *importer) totalEnv(ctx context.Context, after int64, limit int) (*chunk, error) {
+	c := newChunk()
+	err := im.each(ctx, c, "xalt_total_env", []string{"envT_id", "run_id"}, "", after, limit, func(int64, []sql.NullString) error {
+		c.of("xalt_total_env").Left++
+		return nil
+	})
+	return c, err
+}

@@ -1,0 +1,168 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// The schema: one statement a file, in the order of their numbers. The number
+// of the last one applied is the schema's version. A change of the schema adds
+// files.
+//
+//go:embed schema/*.sql
+var schemaFiles embed.FS
+
+// Errors about the schema.
+var (
+	ErrNewer   = errors.New("the database is of a newer program")
+	ErrSchema  = errors.New("the database is not at this program's schema: run syslog2db migrate")
+	ErrForeign = errors.New("the database holds tables, but no schema version of ours")
+)
+
+type migration struct {
+	version int
+	name    string
+	text    string
+}
+
+func migrations() ([]migration, error) {
+	names, err := fs.Glob(schemaFiles, "schema/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	var list []migration
+	for i, name := range names {
+		number, _, _ := strings.Cut(strings.TrimPrefix(name, "schema/"), "_")
+		version, err := strconv.Atoi(number)
+		if err != nil || version != i+1 {
+			return nil, fmt.Errorf("%s: schema files are not numbered one by one", name)
+		}
+		text, err := schemaFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, migration{version, name, string(text)})
+	}
+	return list, nil
+}
+
+// schemaVersion returns 0 for an empty database.
+func (db *DB) schemaVersion(ctx context.Context) (int, error) {
+	var version sql.NullInt64
+	const query = "SELECT MAX(version) FROM schema_version"
+	if db.row(ctx, db.sql, query, nil, &version) == nil {
+		return int(version.Int64), nil
+	}
+	// Is it the table that is missing, or something worse?
+	var one int
+	if err := db.row(ctx, db.sql, "SELECT 1", nil, &one); err != nil {
+		return 0, err
+	}
+	if db.row(ctx, db.sql, "SELECT COUNT(*) FROM xalt_run", nil, &one) != nil {
+		return 0, nil
+	}
+	// Another process may have made the schema in between.
+	if db.row(ctx, db.sql, query, nil, &version) == nil {
+		return int(version.Int64), nil
+	}
+	return 0, ErrForeign
+}
+
+func (db *DB) checkSchema(ctx context.Context) error {
+	list, err := migrations()
+	if err != nil {
+		return err
+	}
+	version, err := db.schemaVersion(ctx)
+	switch {
+	case err != nil:
+		return err
+	case version > len(list):
+		return fmt.Errorf("%w: schema %d, this program knows %d", ErrNewer, version, len(list))
+	case version < len(list):
+		return fmt.Errorf("%w: schema %d of %d", ErrSchema, version, len(list))
+	}
+	return nil
+}
+
+// migrate brings the database to this program's schema.
+func (db *DB) migrate(ctx context.Context) error {
+	if err := db.checkSchema(ctx); !errors.Is(err, ErrSchema) {
+		return err
+	}
+	list, err := migrations()
+	if err != nil {
+		return err
+	}
+	create, err := db.dialect.render("schema_version", `CREATE TABLE IF NOT EXISTS schema_version (version {{.Int}} NOT NULL PRIMARY KEY, applied {{.Time}} NOT NULL){{.Options}}`)
+	if err != nil {
+		return err
+	}
+	return db.transact(ctx, func(tx *session) error {
+		// Another process may have been faster, or be at it.
+		if err := db.lockSchema(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.conn.ExecContext(ctx, create); err != nil {
+			return fmt.Errorf("make the schema: %w", err)
+		}
+		var version sql.NullInt64
+		if err := db.row(ctx, tx, "SELECT MAX(version) FROM schema_version", nil, &version); err != nil {
+			return err
+		}
+		for _, m := range list[min(version.Int64, int64(len(list))):] {
+			statement, err := db.dialect.render(m.name, m.text)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.conn.ExecContext(ctx, statement); err != nil && !db.leftBehind(err) {
+				return fmt.Errorf("make the schema: %s: %w", m.name, err)
+			}
+			if _, err := db.exec(ctx, tx, "INSERT INTO schema_version (version, applied) VALUES (?, ?)", m.version, db.now().UTC().Format("2006-01-02 15:04:05")); err != nil {
+				return err
+			}
+		}
+		if db.dialect.name == "mysql" {
+			_, err = tx.conn.ExecContext(ctx, "DO RELEASE_LOCK('xaltpipe schema')")
+		}
+		return err
+	})
+}
+
+// lockSchema keeps two processes from making the schema at once. The lock goes
+// with the transaction, or on MySQL, where DDL ends transactions, with the
+// connection or at the next one.
+func (db *DB) lockSchema(ctx context.Context, tx *session) error {
+	switch db.dialect.name {
+	case "postgres":
+		// CREATE TABLE IF NOT EXISTS of two processes at once fails in one of them.
+		_, err := tx.conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext('xaltpipe schema'))")
+		return err
+	case "mysql":
+		var got sql.NullInt64
+		if err := tx.conn.QueryRowContext(ctx, "SELECT GET_LOCK('xaltpipe schema', 600)").Scan(&got); err != nil {
+			return err
+		}
+		if got.Int64 != 1 {
+			return errors.New("another process is making the schema")
+		}
+	}
+	return nil
+}
+
+// leftBehind tells the error of a statement that was executed before its
+// version could be noted, where DDL cannot be rolled back.
+func (db *DB) leftBehind(err error) bool {
+	var my *mysql.MySQLError
+	return !db.dialect.transactional && errors.As(err, &my) && (my.Number == 1050 || my.Number == 1061) // table, key exists
+}

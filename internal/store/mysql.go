@@ -1,0 +1,285 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/klauspost/compress/zlib"
+)
+
+// mysqlDialect is MySQL's and MariaDB's; what the servers differ in is filled
+// in when the version is known.
+var mysqlDialect = dialect{
+	name: "mysql",
+	types: schemaTypes{
+		Serial: "BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY", Int: "BIGINT", Real: "DOUBLE", Text: "LONGTEXT", Name: "VARCHAR(64)",
+		Time: "DATETIME", Hash: "BINARY(16)", Blob: "LONGBLOB", Packed: "LONGBLOB", User: "`user`", quote: "`", prefix: true,
+		date: "CAST(%s AS DATE)",
+	},
+	begin:     []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"},
+	lock:      lockRow,
+	maxParams: 65535,
+	upsert: func(_, columns []string) string {
+		var set []string
+		for _, c := range columns {
+			set = append(set, c+" = VALUES("+c+")") // the spelling that MySQL and MariaDB share
+		}
+		return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ", ")
+	},
+	keep:     func(key []string) string { return " ON DUPLICATE KEY UPDATE " + key[0] + " = " + key[0] },
+	packed:   true,
+	classify: classifyMySQL,
+}
+
+// tlsConfigs numbers the driver's named TLS configurations.
+var tlsConfigs atomic.Int64
+
+func openMySQL(ctx context.Context, a Address) (*sql.DB, dialect, error) {
+	d := mysqlDialect
+	if err := a.complete(); err != nil {
+		return nil, d, err
+	}
+	c := mysql.NewConfig()
+	c.User, c.Passwd, c.DBName = a.User, a.Password, a.Database
+	c.Net, c.Addr = "tcp", a.Host
+	if a.Host == "" {
+		c.Addr = "localhost"
+	}
+	port := a.Port
+	if port == 0 {
+		port = 3306
+	}
+	c.Addr += ":" + strconv.Itoa(port)
+	if a.Socket != "" {
+		c.Net, c.Addr = "unix", a.Socket
+	}
+	c.Timeout = 20 * time.Second
+	c.Logger = &mysql.NopLogger{} // what it would say comes back as an error
+	c.MaxAllowedPacket = 0        // ask the server
+	c.Collation = "utf8mb4_bin"
+	// LOAD DATA LOCAL reads from handlers that this process registers, never
+	// from files that a server names.
+	c.AllowAllFiles = false
+	c.Params = map[string]string{
+		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+		"innodb_lock_wait_timeout": "600",
+	}
+	switch a.TLS {
+	case "require":
+		c.TLSConfig = "skip-verify"
+	case "verify":
+		config := &tls.Config{ServerName: a.Host, MinVersion: tls.VersionTLS12}
+		if a.CAFile != "" {
+			pem, err := os.ReadFile(a.CAFile)
+			if err != nil {
+				return nil, d, err
+			}
+			config.RootCAs = x509.NewCertPool()
+			if !config.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, d, fmt.Errorf("%s: no certificate in it", a.CAFile)
+			}
+		}
+		name := "xaltpipe" + strconv.FormatInt(tlsConfigs.Add(1), 10)
+		if err := mysql.RegisterTLSConfig(name, config); err != nil {
+			return nil, d, err
+		}
+		c.TLSConfig = name
+	}
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return nil, d, errors.New("mysql: the address cannot be used")
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(4)
+	var version, localInfile string
+	if err := pool.QueryRowContext(ctx, "SELECT VERSION(), @@local_infile").Scan(&version, &localInfile); err != nil {
+		pool.Close()
+		return nil, d, err
+	}
+	// Text compares as bytes, and blanks at its end count.
+	collation := "utf8mb4_0900_bin"
+	if strings.Contains(version, "MariaDB") {
+		collation = "utf8mb4_nopad_bin"
+	}
+	d.types.Options = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=" + collation
+	d.types.Clustered = d.types.Options
+	if localInfile == "1" {
+		d.bulk = loadData
+	}
+	return pool, d, nil
+}
+
+// loads numbers the readers of LOAD DATA LOCAL.
+var loads atomic.Int64
+
+// loadData adds rows with LOAD DATA LOCAL, which is about as fast as the server
+// can be. It implies IGNORE: what does not fit is cut or dropped with a warning
+// only, so a warning, or a row too few, is an error here, and the transaction
+// with it.
+func loadData(ctx context.Context, s *session, table string, columns []string, rows [][]any) error {
+	name := "xaltpipe" + strconv.FormatInt(loads.Add(1), 10)
+	mysql.RegisterReaderHandler(name, func() io.Reader { return &tabReader{rows: rows} })
+	defer mysql.DeregisterReaderHandler(name)
+	var names, set []string
+	for i, c := range columns {
+		if isBinary(rows, i) {
+			v := "@v" + strconv.Itoa(i)
+			names = append(names, v)
+			set = append(set, c+" = UNHEX("+v+")")
+			continue
+		}
+		names = append(names, c)
+	}
+	query := "LOAD DATA LOCAL INFILE 'Reader::" + name + "' INTO TABLE " + table +
+		` CHARACTER SET utf8mb4 FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' (` + strings.Join(names, ", ") + ")"
+	if len(set) > 0 {
+		query += " SET " + strings.Join(set, ", ")
+	}
+	res, err := s.conn.ExecContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return err
+	}
+	var warnings int64
+	if err := s.conn.QueryRowContext(ctx, "SELECT @@warning_count").Scan(&warnings); err != nil {
+		return err
+	}
+	if warnings > 0 || n != int64(len(rows)) {
+		return fmt.Errorf("%w: %d of %d rows of %s arrived, with %d warnings", errBulk, n, len(rows), table, warnings)
+	}
+	return nil
+}
+
+// isBinary tells a column of bytes.
+func isBinary(rows [][]any, column int) bool {
+	for _, row := range rows {
+		if row[column] != nil {
+			_, ok := row[column].([]byte)
+			return ok
+		}
+	}
+	return false
+}
+
+// tabReader writes rows as LOAD DATA reads them.
+type tabReader struct {
+	rows [][]any
+	buf  bytes.Buffer
+}
+
+func (t *tabReader) Read(p []byte) (int, error) {
+	for t.buf.Len() < len(p) && len(t.rows) > 0 {
+		for i, v := range t.rows[0] {
+			if i > 0 {
+				t.buf.WriteByte('\t')
+			}
+			t.field(v)
+		}
+		t.buf.WriteByte('\n')
+		t.rows = t.rows[1:]
+	}
+	if t.buf.Len() == 0 {
+		return 0, io.EOF
+	}
+	return t.buf.Read(p)
+}
+
+var tabEscapes = strings.NewReplacer("\\", `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
+
+func (t *tabReader) field(v any) {
+	switch v := v.(type) {
+	case nil:
+		t.buf.WriteString(`\N`)
+	case string:
+		if strings.ContainsAny(v, "\\\t\n\r\x00") {
+			v = tabEscapes.Replace(v)
+		}
+		t.buf.WriteString(v)
+	case []byte:
+		t.buf.WriteString(hex.EncodeToString(v))
+	case int:
+		t.buf.WriteString(strconv.Itoa(v))
+	case int64:
+		t.buf.WriteString(strconv.FormatInt(v, 10))
+	case float64:
+		t.buf.WriteString(strconv.FormatFloat(v, 'g', -1, 64))
+	default:
+		fmt.Fprintf(&t.buf, "%v", v)
+	}
+}
+
+// pack writes text as MySQL's COMPRESS() does, so that UNCOMPRESS() reads it:
+// the length in four bytes, low byte first, then zlib.
+func pack(text string) []byte {
+	if text == "" {
+		return []byte{}
+	}
+	var b bytes.Buffer
+	_ = binary.Write(&b, binary.LittleEndian, uint32(len(text))) // a Buffer takes everything
+	z, err := zlib.NewWriterLevel(&b, zlib.BestSpeed)
+	if err != nil {
+		panic(err) // the level is a constant
+	}
+	_, _ = io.WriteString(z, text)
+	_ = z.Close()
+	if b.Bytes()[b.Len()-1] == ' ' { // COMPRESS() does the same: a blank at the end could be trimmed
+		b.WriteByte('.')
+	}
+	return b.Bytes()
+}
+
+// unpack reads what pack or COMPRESS() wrote.
+func unpack(packed []byte) (string, error) {
+	if len(packed) == 0 {
+		return "", nil
+	}
+	if len(packed) < 5 {
+		return "", errors.New("compressed text is cut off")
+	}
+	z, err := zlib.NewReader(bytes.NewReader(packed[4:]))
+	if err != nil {
+		return "", fmt.Errorf("compressed text: %w", err)
+	}
+	size := binary.LittleEndian.Uint32(packed) & 0x3FFFFFFF
+	text, err := io.ReadAll(io.LimitReader(z, int64(size)+1))
+	if err != nil || len(text) != int(size) {
+		return "", fmt.Errorf("compressed text: %d bytes instead of %d: %w", len(text), size, err)
+	}
+	return string(text), nil
+}
+
+// classifyMySQL sorts errors by the server's numbers.
+func classifyMySQL(err error) errorClass {
+	var my *mysql.MySQLError
+	if errors.Is(err, mysql.ErrInvalidConn) {
+		return transient
+	}
+	if !errors.As(err, &my) {
+		return classifyConnection(err)
+	}
+	switch my.Number {
+	case 1205, 1213, // lock wait timeout, deadlock
+		1040, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1290, 1836, 1927, 2006, 2013, 3024: // connections, shutdown, read-only
+		return transient
+	case 1048, 1062, 1153, 1264, 1292, 1366, 1406, 1411, 1690, 3819, 3988, 4025:
+		return badData
+	}
+	return fatal
+}

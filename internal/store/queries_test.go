@@ -1,0 +1,288 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/oracle"
+	"xaltpipe/internal/store"
+	"xaltpipe/internal/testdb"
+)
+
+// shipped returns the files of the repository that match a pattern.
+func shipped(t *testing.T, pattern ...string) []string {
+	t.Helper()
+	root, err := oracle.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(append([]string{root}, pattern...)...))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v: %d files, %v", pattern, len(files), err)
+	}
+	return files
+}
+
+// queries returns the documented queries for a kind of database by name.
+func queries(t *testing.T, kind string) map[string]string {
+	t.Helper()
+	found := make(map[string]string)
+	for _, special := range []bool{false, true} {
+		for _, file := range shipped(t, "docs", "queries", "*.sql") {
+			name, dialect, has := strings.Cut(strings.TrimSuffix(filepath.Base(file), ".sql"), ".")
+			if has != special || has && dialect != kind {
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[name] = string(text)
+		}
+	}
+	return found
+}
+
+var finalSemicolon = regexp.MustCompile(`;\s*$`)
+
+// answer runs a query and returns its rows as text, in an order of their own.
+func answer(t *testing.T, db *sql.DB, query string) []string {
+	t.Helper()
+	rows, err := db.Query(finalSemicolon.ReplaceAllString(query, ""))
+	if err != nil {
+		t.Fatalf("%s\n%v", query, err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for rows.Next() {
+		values, places := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			places[i] = &values[i]
+		}
+		if err := rows.Scan(places...); err != nil {
+			t.Fatal(err)
+		}
+		cells := make([]string, len(values))
+		for i, v := range values {
+			switch v := v.(type) {
+			case []byte:
+				cells[i] = string(v)
+			case time.Time:
+				cells[i] = v.Format(time.DateTime)
+			case nil:
+				cells[i] = oracle.Null
+			default:
+				cells[i] = fmt.Sprint(v)
+			}
+			if f, err := strconv.ParseFloat(cells[i], 64); err == nil {
+				cells[i] = strconv.FormatFloat(f, 'f', -1, 64)
+			}
+		}
+		list = append(list, strings.Join(cells, "|"))
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatalf("%s\n%v", query, err)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// filled is a database with the sample log, links that runs came from, and
+// accounts.
+func filled(t *testing.T, d testdb.Database) *sql.DB {
+	t.Helper()
+	db := open(t, d)
+	if err := ingest.New(db, options(t)).Run(t.Context(), []string{sample(t, "xalt.log")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	var account, uuid string
+	raw := d.Open(t)
+	if err := raw.QueryRow("SELECT MAX(account), MIN(run_uuid) FROM xalt_run").Scan(&account, &uuid); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, raw, "UPDATE xalt_run SET module_name = 'app/1' WHERE run_uuid = '"+uuid+"'")
+	if err := db.SetAccounts(t.Context(), []store.Account{{Account: account, FieldOfScience: "physics"}}); err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// TestQueries runs the documented queries on all databases; all give the same
+// answer.
+func TestQueries(t *testing.T) {
+	answers := make(map[string]map[string][]string) // by name and kind
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := filled(t, d)
+		for name, query := range queries(t, d.Kind) {
+			if !strings.HasPrefix(query, "-- ") {
+				t.Errorf("%s does not say what it answers", name)
+			}
+			if answers[name] == nil {
+				answers[name] = make(map[string][]string)
+			}
+			got := answer(t, db, query)
+			if len(got) == 0 {
+				t.Errorf("%s answers nothing", name)
+			}
+			answers[name][d.Kind] = got
+		}
+	})
+	for name, by := range answers {
+		for kind, got := range by {
+			if diff := cmp.Diff(by["sqlite"], got); diff != "" {
+				t.Errorf("%s: -sqlite +%s:\n%s", name, kind, diff)
+			}
+		}
+	}
+	if len(answers) < 15 {
+		t.Errorf("%d queries, want at least 15", len(answers))
+	}
+}
+
+// TestXALTQueries runs statements as XALT's own scripts write them: with a
+// bare user, loose grouping, numbers as text, and MySQL's functions.
+func TestXALTQueries(t *testing.T) {
+	db := filled(t, testdb.New(t, "mysql"))
+	for _, query := range []string{
+		"SELECT COUNT(DISTINCT(user)) FROM xalt_run WHERE num_cores <= '1' AND run_time < '300000.0'",
+		"SELECT ROUND(SUM(run_time*num_cores/3600)) AS corehours, count(date) AS n_runs, COUNT(DISTINCT(user)) AS n_users, module_name AS modules FROM xalt_run WHERE syshost LIKE '%' AND date >= '2000-01-01' AND date < '2100-01-01' GROUP BY modules",
+		"SELECT t1.object_path, t1.module_name AS module, COUNT(t3.date) FROM xalt_object AS t1, join_run_object AS t2, xalt_run AS t3 WHERE t1.obj_id = t2.obj_id AND t2.run_id = t3.run_id AND t3.date >= '2000-01-01' GROUP BY t1.object_path",
+		"SELECT link_program, count(date) AS count FROM xalt_link WHERE build_syshost LIKE '%' GROUP BY link_program",
+		"SELECT FROM_UNIXTIME(start_time), SUBSTRING_INDEX(exec_path, '/', -1) FROM xalt_run",
+		"SELECT CASE WHEN LOWER(SUBSTRING_INDEX(xalt_run.exec_path,'/',-1)) REGEXP '^lmp_' THEN 'LAMMPS*' ELSE 'other' END AS execname, COUNT(*) FROM xalt_run GROUP BY execname",
+		"SELECT run_uuid, count(*) AS num FROM xalt_run GROUP BY run_uuid HAVING num >= 1",
+		"SELECT UNCOMPRESS(cmdline), env_name, env_value FROM xalt_run, join_run_env, xalt_env_name WHERE xalt_run.run_id = join_run_env.run_id AND join_run_env.env_id = xalt_env_name.env_id",
+		"SELECT function_name, xalt_link.uuid FROM xalt_link, join_link_function, xalt_function WHERE xalt_link.link_id = join_link_function.link_id AND join_link_function.func_id = xalt_function.func_id",
+		"SELECT pkg_name, pkg_version, user FROM xalt_pkg, xalt_run WHERE xalt_pkg.run_id = xalt_run.run_id",
+	} {
+		if len(answer(t, db, query)) == 0 {
+			t.Errorf("%s answers nothing", query)
+		}
+	}
+	// kill_dups and its like find nothing to kill.
+	if got := answer(t, db, "SELECT run_uuid, count(*) AS num FROM xalt_run GROUP BY run_uuid HAVING num > 1"); len(got) != 0 {
+		t.Errorf("runs twice: %q", got)
+	}
+	// The compressed texts are those that the other databases hold.
+	other := filled(t, testdb.New(t, "sqlite"))
+	for _, q := range [][2]string{
+		{"SELECT run_uuid, UNCOMPRESS(cmdline) FROM xalt_run", "SELECT run_uuid, cmdline FROM xalt_run"},
+		{"SELECT uuid, UNCOMPRESS(link_line) FROM xalt_link", "SELECT uuid, link_line FROM xalt_link"},
+	} {
+		if diff := cmp.Diff(answer(t, other, q[1]), answer(t, db, q[0])); diff != "" {
+			t.Errorf("%s (-sqlite +mysql):\n%s", q[0], diff)
+		}
+	}
+}
+
+var (
+	sqlNoise = regexp.MustCompile(`(?m)--.*$|'[^']*'`)
+	bareUser = regexp.MustCompile("(?i)(^|[^.\"`\\w])user\\b")
+)
+
+// TestNoBareUser: alone, user is the session's user in PostgreSQL.
+func TestNoBareUser(t *testing.T) {
+	for _, file := range slices.Concat(shipped(t, "docs", "queries", "*.sql"), shipped(t, "internal", "store", "schema", "*.sql")) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bareUser.MatchString(strings.ReplaceAll(sqlNoise.ReplaceAllString(string(text), ""), "{{.User}}", "")) {
+			t.Errorf("%s uses user without a table or quotes", file)
+		}
+	}
+	for text, want := range map[string]bool{"SELECT user FROM t": true, "SELECT r.user, 'user' FROM t -- user": false, "COUNT(DISTINCT user)": true, `r."user"`: false} {
+		if got := bareUser.MatchString(sqlNoise.ReplaceAllString(text, "")); got != want {
+			t.Errorf("bare user in %q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// TestSurface compares the columns of tables and views with XALT's.
+func TestSurface(t *testing.T) {
+	x := newXALT(t, "utf8mb3")
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		open(t, d)
+		db := d.Open(t)
+		columns := func(db *sql.DB, table string) []string {
+			t.Helper()
+			rows, err := db.Query("SELECT * FROM " + table + " WHERE 1 = 0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rows.Close()
+			list, err := rows.Columns()
+			if err != nil || rows.Err() != nil {
+				t.Fatal(err, rows.Err())
+			}
+			return list
+		}
+		for _, create := range xaltTables {
+			table := strings.Fields(create)[2]
+			want, got := columns(x.DB, table), columns(db, table)
+			more := map[string]bool{"xalt_run": true, "xalt_link": true, "xalt_object": true, "xalt_env_name": true, "xalt_function": true}
+			if more[table] && len(got) > len(want) {
+				got = got[:len(want)]
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-XALT +ours):\n%s", table, diff)
+			}
+		}
+	})
+}
+
+// TestRepairScripts: what XALT's scripts change stays changed, whatever is read
+// again.
+func TestRepairScripts(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		store := open(t, d)
+		read := func(full bool) {
+			t.Helper()
+			o := options(t)
+			o.Full = full
+			if err := ingest.New(store, o).Run(t.Context(), []string{sample(t, "xalt.log")}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read(false)
+		db := d.Open(t)
+		for _, update := range []string{
+			"UPDATE xalt_object SET module_name = 'fixed/1' WHERE module_name IS NULL",
+			"UPDATE xalt_run SET module_name = 'fixed/2' WHERE module_name IS NULL",
+			"UPDATE xalt_run SET account = 'charged' WHERE run_id = (SELECT run_id FROM (SELECT MIN(run_id) AS run_id FROM xalt_run) t)",
+			"UPDATE xalt_run SET run_time = '12.34' WHERE end_time < 1.0",
+			"UPDATE xalt_run SET num_cores = 48.0 WHERE job_id <> 'none'",
+		} {
+			res, err := db.Exec(update)
+			if err != nil {
+				t.Fatalf("%s: %v", update, err)
+			}
+			if n, err := res.RowsAffected(); err != nil || n == 0 {
+				t.Errorf("%s: %d rows, %v", update, n, err)
+			}
+		}
+		want := dump(t, d)
+		for _, full := range []bool{false, true} {
+			read(full)
+			same(t, fmt.Sprintf("read again, full %v", full), dump(t, d), want)
+		}
+		if r, err := store.Verify(t.Context(), false); err != nil || r.Wrong != 0 {
+			t.Errorf("Verify = %+v, %v, want nothing wrong", r, err)
+		}
+	})
+}

@@ -1,0 +1,150 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"xaltpipe/internal/ingest"
+)
+
+// errorClass says what to do about an error of the database.
+type errorClass int
+
+const (
+	fatal     errorClass = iota // a full disk, a missing right: stop, nothing is half done
+	transient                   // a deadlock, a server that restarts: try again
+	badData                     // a record that the database refuses: find it, and go on with the others
+)
+
+// errBulk: the bulk way reported warnings or lost rows. The batch goes again
+// without it.
+var errBulk = errors.New("bulk load is not complete")
+
+// classifyConnection sorts errors that come from the driver or the network.
+func classifyConnection(err error) errorClass {
+	var network net.Error
+	var name *net.DNSError
+	switch {
+	case errors.As(err, &name) && name.IsNotFound:
+	case errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network), errors.Is(err, net.ErrClosed):
+		return transient
+	}
+	return fatal
+}
+
+// How long a batch is tried again: the pauses double from retryFirst to
+// retryMost, each with up to half of it at random added, until retryTotal.
+const (
+	retryFirst = 50 * time.Millisecond
+	retryMost  = 5 * time.Second
+	retryTotal = 5 * time.Minute
+	openTotal  = 20 * time.Second // for the first connection: the address may be wrong
+)
+
+// retry runs f again while its error is transient.
+func (db *DB) retry(ctx context.Context, f func() error) error {
+	return db.retryFor(ctx, retryTotal, f)
+}
+
+func (db *DB) retryFor(ctx context.Context, total time.Duration, f func() error) error {
+	pause := retryFirst
+	began := db.now()
+	for {
+		err := f()
+		if err == nil || ctx.Err() != nil || db.dialect.classify(err) != transient {
+			return err
+		}
+		if db.now().Sub(began) > total {
+			return fmt.Errorf("gave up after %v: %w", total, err)
+		}
+		timer := time.NewTimer(pause + rand.N(pause/2))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+		pause = min(2*pause, retryMost)
+	}
+}
+
+// read calls f, which reads with the pool, again while its error is transient;
+// f begins anew each time.
+func read[T any](ctx context.Context, db *DB, what string, f func() (T, error)) (value T, err error) {
+	err = db.retry(ctx, func() error {
+		value, err = f()
+		return err
+	})
+	if err != nil {
+		return value, fmt.Errorf("%s: %w", what, err)
+	}
+	return value, nil
+}
+
+// Write stores a batch in one transaction; see [ingest.Store]. A transient
+// error is tried again. If the database refuses the data, the records are
+// stored in halves until the ones at fault are found; those become dead
+// letters. Then the rest is several transactions, the last of which moves the
+// position, so that a crash in between does no harm: what is read again is
+// known by its digest.
+func (db *DB) Write(ctx context.Context, b *ingest.Batch) (ingest.Outcome, error) {
+	outcome, err := db.writeOnce(ctx, b)
+	if err == nil || db.dialect.classify(err) != badData || b.Records() == 0 {
+		return outcome, err
+	}
+	if !b.HasOrigins() {
+		return outcome, fmt.Errorf("%w: %w", ingest.ErrRefused, err)
+	}
+	records, rest := b.Split()
+	total, err := db.bisect(ctx, records, rest, err)
+	if err != nil {
+		return total, err
+	}
+	outcome, err = db.writeOnce(ctx, rest)
+	total.Add(outcome)
+	return total, err
+}
+
+// bisect stores the records of b; those that are refused alone become dead
+// letters in rest.
+func (db *DB) bisect(ctx context.Context, b, rest *ingest.Batch, refusal error) (ingest.Outcome, error) {
+	if b.Records() == 1 {
+		rest.Refuse(b, refusal.Error())
+		return ingest.Outcome{Refused: 1}, nil
+	}
+	var total ingest.Outcome
+	one, other := b.Halve()
+	for _, half := range [...]*ingest.Batch{one, other} {
+		outcome, err := db.writeOnce(ctx, half)
+		if err != nil && db.dialect.classify(err) == badData {
+			outcome, err = db.bisect(ctx, half, rest, err)
+		}
+		total.Add(outcome)
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// writeOnce writes a batch in one transaction, again and again while the error
+// is transient.
+func (db *DB) writeOnce(ctx context.Context, b *ingest.Batch) (outcome ingest.Outcome, err error) {
+	slow := false
+	err = db.retry(ctx, func() error {
+		outcome, err = db.writeBatch(ctx, b, slow)
+		if errors.Is(err, errBulk) && !slow {
+			slow = true
+			outcome, err = db.writeBatch(ctx, b, slow)
+		}
+		return err
+	})
+	return outcome, err
+}

@@ -1,0 +1,171 @@
+package store_test
+
+import (
+	"database/sql"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/store"
+	"xaltpipe/internal/testdb"
+)
+
+// granted makes the three users of a database as the shipped file says, and
+// returns how to open it as one of them.
+func granted(t *testing.T, d testdb.Database) func(user string) store.Address {
+	t.Helper()
+	a, err := store.ParseURL(d.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := d.Open(t)
+	// Users belong to the server: tests of one database each have their own.
+	user := func(name string) string { return a.Database + "_" + strings.TrimPrefix(name, "xalt_") }
+	own := func(text string) string {
+		for _, name := range []string{"xalt_owner", "xalt_ingest", "xalt_read"} {
+			text = strings.ReplaceAll(text, name, user(name))
+		}
+		return strings.ReplaceAll(text, " xalt.", " "+a.Database+".")
+	}
+	host := ""
+	if d.Kind == "mysql" {
+		host = "@localhost"
+	}
+	for _, name := range []string{"xalt_owner", "xalt_ingest", "xalt_read"} {
+		name := user(name)
+		if d.Kind == "postgres" {
+			mustExec(t, admin, "CREATE ROLE "+name+" LOGIN")
+		} else {
+			mustExec(t, admin, "CREATE USER "+name+host)
+		}
+	}
+	if d.Kind == "postgres" {
+		mustExec(t, admin, "ALTER DATABASE "+a.Database+" OWNER TO "+user("xalt_owner"))
+		mustExec(t, admin, "ALTER SCHEMA public OWNER TO "+user("xalt_owner"))
+	} else {
+		mustExec(t, admin, "GRANT ALL ON "+a.Database+".* TO "+user("xalt_owner")+host)
+	}
+	t.Cleanup(func() {
+		admin := testdb.Admin(t, d.Kind)
+		for _, name := range []string{"xalt_owner", "xalt_ingest", "xalt_read"} {
+			_, _ = admin.Exec("DROP USER " + user(name) + host) // roles that own what the test leaves stay
+		}
+	})
+	as := func(name string) store.Address {
+		b := a
+		b.User = user(name)
+		return b
+	}
+	db, err := store.Open(t.Context(), as("xalt_owner"), store.Options{Create: true, Zone: time.UTC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	owner := admin
+	if d.Kind == "postgres" {
+		if owner, err = sql.Open(d.Driver, strings.Replace(d.DSN, "user=test", "user="+user("xalt_owner"), 1)); err != nil {
+			t.Fatal(err)
+		}
+		defer owner.Close()
+	}
+	file := shipped(t, "deploy", "sql", "grants-"+d.Kind+".sql")[0]
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for statement := range strings.SplitSeq(own(sqlNoise.ReplaceAllString(string(text), "")), ";") {
+		if strings.TrimSpace(statement) != "" {
+			mustExec(t, owner, statement)
+		}
+	}
+	return as
+}
+
+func TestRights(t *testing.T) {
+	for _, kind := range []string{"postgres", "mysql"} {
+		t.Run(kind, func(t *testing.T) {
+			d := testdb.New(t, kind)
+			as := granted(t, d)
+			openAs := func(name string) *store.DB {
+				t.Helper()
+				db, err := store.Open(t.Context(), as(name), store.Options{Create: true})
+				if err != nil {
+					t.Fatalf("open as %s: %v", name, err)
+				}
+				t.Cleanup(func() { db.Close() })
+				return db
+			}
+			ingester := openAs("xalt_ingest")
+			log := sample(t, "xalt.log")
+			if err := ingest.New(ingester, options(t)).Run(t.Context(), []string{log}, nil); err != nil {
+				t.Fatalf("read a log as the ingester: %v", err)
+			}
+			same(t, "stored by the ingester", dump(t, d), model(t, log))
+			if r, err := ingester.Verify(t.Context(), true); err != nil || r.Wrong > 0 {
+				t.Errorf("Verify as the ingester = %+v, %v", r, err)
+			}
+			if err := ingester.SetAccounts(t.Context(), []store.Account{{Account: "unknown", FieldOfScience: "physics"}}); err != nil {
+				t.Errorf("SetAccounts as the ingester: %v", err)
+			}
+			x := newXALT(t, "utf8mb3")
+			x.load(t, logs(t)[0].expected)
+			importInto(t, ingester, x, store.ImportOptions{})
+			reader := openAs("xalt_read")
+			if _, err := reader.Summary(t.Context(), 5); err != nil {
+				t.Errorf("Summary as the reader: %v", err)
+			}
+			o := options(t)
+			o.Full = true
+			err := ingest.New(reader, o).Run(t.Context(), []string{log}, nil)
+			if err == nil || !strings.Contains(err.Error(), "lacks a right") || !strings.Contains(err.Error(), "ingest_") {
+				t.Errorf("read a log as the reader = %v, want a right that is missing, and the table", err)
+			}
+			// The documented queries, with the reader's own connection.
+			u := as("xalt_read")
+			dsn := strings.Replace(d.DSN, "user=test", "user="+u.User, 1)
+			if kind == "mysql" {
+				dsn = strings.Replace(d.DSN, "root@", u.User+"@", 1)
+			}
+			raw, err := sql.Open(d.Driver, dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer raw.Close()
+			for _, query := range queries(t, kind) {
+				answer(t, raw, query)
+			}
+			for _, forbidden := range []string{
+				"DELETE FROM xalt_run", "UPDATE xalt_object SET module_name = 'x'", "SELECT raw FROM dead_letter", "SELECT value FROM ingest_block", "CREATE TABLE mine (a INT)",
+			} {
+				if _, err := raw.Exec(forbidden); err == nil {
+					t.Errorf("the reader may %s", forbidden)
+				}
+			}
+			writer, err := sql.Open(d.Driver, strings.Replace(dsn, u.User, as("xalt_ingest").User, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer writer.Close()
+			for _, forbidden := range []string{"CREATE TABLE mine (a INT)", "DROP TABLE xalt_user", "DELETE FROM schema_version", "ALTER TABLE xalt_run ADD COLUMN x INT"} {
+				if _, err := writer.Exec(forbidden); err == nil {
+					t.Errorf("the ingester may %s", forbidden)
+				}
+			}
+			// An ingester cannot make the schema, and is told so.
+			empty := testdb.New(t, kind)
+			a, err := store.ParseURL(empty.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.User = as("xalt_ingest").User
+			if kind == "postgres" {
+				mustExec(t, empty.Open(t), "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+			}
+			if _, err := store.Open(t.Context(), a, store.Options{Create: true}); err == nil || !strings.Contains(err.Error(), "lacks a right") {
+				t.Errorf("open an empty database as the ingester = %v, want a right that is missing", err)
+			}
+		})
+	}
+}

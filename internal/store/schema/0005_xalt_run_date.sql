@@ -1,0 +1,1 @@
+CREATE INDEX xalt_run_date ON xalt_run (date)

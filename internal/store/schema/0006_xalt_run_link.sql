@@ -1,0 +1,1 @@
+CREATE INDEX xalt_run_link ON xalt_run (uuid)

@@ -1,0 +1,1 @@
+CREATE INDEX xalt_run_job ON xalt_run {{.Index "job_id" 64}}

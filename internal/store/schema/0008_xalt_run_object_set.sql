@@ -1,0 +1,1 @@
+CREATE INDEX xalt_run_object_set ON xalt_run (object_set_id)

@@ -1,0 +1,1 @@
+CREATE INDEX xalt_link_date ON xalt_link (date)

@@ -1,0 +1,1 @@
+CREATE INDEX xalt_link_object_set ON xalt_link (object_set_id)

@@ -1,0 +1,20 @@
+CREATE TABLE link_conflict (
+  link_id {{.Serial}},
+  uuid {{.Name}} NOT NULL,
+  hash_id {{.Text}} NOT NULL,
+  date {{.Time}} NOT NULL,
+  link_program {{.Text}} NOT NULL,
+  link_path {{.Text}} NOT NULL,
+  link_module_name {{.Text}},
+  link_line {{.Packed}} NOT NULL,
+  cwd {{.Text}} NOT NULL,
+  build_user {{.Text}} NOT NULL,
+  build_syshost {{.Text}} NOT NULL,
+  build_epoch {{.Real}} NOT NULL,
+  exec_path {{.Text}} NOT NULL,
+  object_set_id {{.Int}},
+  function_set_id {{.Int}},
+  map_id {{.Int}},
+  digest {{.Hash}} NOT NULL,
+  imported {{.Int}} NOT NULL
+){{.Options}}

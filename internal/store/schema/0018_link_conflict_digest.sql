@@ -1,0 +1,1 @@
+CREATE UNIQUE INDEX link_conflict_digest ON link_conflict (uuid, digest)

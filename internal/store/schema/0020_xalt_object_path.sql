@@ -1,0 +1,1 @@
+CREATE INDEX xalt_object_path ON xalt_object {{.Index "object_path" 128}}

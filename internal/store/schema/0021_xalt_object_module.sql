@@ -1,0 +1,1 @@
+CREATE INDEX xalt_object_module ON xalt_object {{.Index "module_name" 64}}

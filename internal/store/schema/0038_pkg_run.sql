@@ -1,0 +1,1 @@
+CREATE INDEX pkg_run ON pkg (run_uuid)

@@ -1,0 +1,1 @@
+CREATE INDEX dead_letter_group ON dead_letter (group_id)

@@ -1,0 +1,230 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// session is the one connection that writes, with its prepared statements. It
+// is in a transaction or idle.
+type session struct {
+	db    *DB
+	mu    sync.Mutex
+	conn  *sql.Conn // nil until the first transaction, and after a fault
+	stmts map[string]*sql.Stmt
+	slow  bool // this transaction does without the bulk way, see errBulk
+}
+
+// maxStatements bounds how many prepared statements are kept.
+const maxStatements = 300
+
+// transact runs f in a transaction; it is the only place that begins one. One
+// transaction runs at a time.
+func (db *DB) transact(ctx context.Context, f func(*session) error) (err error) {
+	defer func() { err = tellRight(err) }()
+	s := &db.writer
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		if s.conn, err = db.sql.Conn(ctx); err != nil {
+			return err
+		}
+		s.stmts = make(map[string]*sql.Stmt)
+	}
+	committed := false
+	defer func() {
+		if !committed { // something failed, or panicked
+			s.rollback()
+		}
+	}()
+	for _, begin := range db.dialect.begin {
+		if _, err := s.conn.ExecContext(ctx, begin); err != nil {
+			return err
+		}
+	}
+	if err := f(s); err != nil {
+		return err
+	}
+	if _, err := s.conn.ExecContext(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	committed = true
+	return nil
+}
+
+// rollback ends the transaction whatever the state of the caller's context; a
+// connection on which that fails is not used again.
+func (s *session) rollback() {
+	if _, err := s.conn.ExecContext(context.Background(), "ROLLBACK"); err != nil {
+		s.drop()
+	}
+}
+
+// drop gives the connection up.
+func (s *session) drop() {
+	if s.conn == nil {
+		return
+	}
+	for _, stmt := range s.stmts {
+		stmt.Close()
+	}
+	// Raw with ErrBadConn takes the connection out of the pool.
+	_ = s.conn.Raw(func(any) error { return errBadConn })
+	s.conn.Close()
+	s.conn, s.stmts = nil, nil
+}
+
+// stmt returns a prepared statement; the caller's text is the key, so texts
+// must be few.
+func (s *session) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	if stmt, ok := s.stmts[query]; ok {
+		return stmt, nil
+	}
+	stmt, err := s.conn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.stmts) >= maxStatements {
+		for text, old := range s.stmts {
+			old.Close()
+			delete(s.stmts, text)
+		}
+	}
+	s.stmts[query] = stmt
+	return stmt, nil
+}
+
+// ExecContext executes a statement that returns no rows.
+func (s *session) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	stmt, err := s.stmt(ctx, query) //nolint:sqlclosecheck // it is kept for the next time
+	if err != nil {
+		return nil, err
+	}
+	return stmt.ExecContext(ctx, args...)
+}
+
+// QueryContext executes a query.
+func (s *session) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, err := s.stmt(ctx, query) //nolint:sqlclosecheck // it is kept for the next time
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+// querier is the pool or the session.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func (db *DB) exec(ctx context.Context, q querier, query string, args ...any) (int64, error) {
+	res, err := q.ExecContext(ctx, db.dialect.rebind(query), args...)
+	if err != nil {
+		return 0, tellRight(err)
+	}
+	return res.RowsAffected()
+}
+
+// row reads the first row of a query; [sql.ErrNoRows] if there is none.
+func (db *DB) row(ctx context.Context, q querier, query string, args []any, to ...any) error {
+	found := false
+	err := db.query(ctx, q, query, args, func(rows *sql.Rows) error {
+		if found {
+			return nil
+		}
+		found = true
+		return rows.Scan(to...)
+	})
+	if err == nil && !found {
+		err = sql.ErrNoRows
+	}
+	return err
+}
+
+// query calls scan for every row.
+func (db *DB) query(ctx context.Context, q querier, query string, args []any, scan func(*sql.Rows) error) (err error) {
+	rows, err := q.QueryContext(ctx, db.dialect.rebind(query), args...)
+	if err != nil {
+		return tellRight(err)
+	}
+	defer func() {
+		err = tellRight(errors.Join(err, rows.Close()))
+	}()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// inChunk is how many keys one IN list has; a shorter rest is filled up by
+// repeating its last key, so that few different statements are in use.
+const inChunk = 256
+
+// in calls query for the keys in chunks; the query has one %s where the list
+// of placeholders goes.
+func in[K any](ctx context.Context, db *DB, q querier, query string, keys []K, arg func(K) any, scan func(*sql.Rows) error) error {
+	for len(keys) > 0 {
+		n := min(inChunk, len(keys))
+		size := inChunk
+		for size/4 >= n {
+			size /= 4
+		}
+		args := make([]any, size)
+		for i := range args {
+			args[i] = arg(keys[min(i, n-1)])
+		}
+		if err := db.query(ctx, q, fmt.Sprintf(query, placeholders(size)), args, scan); err != nil {
+			return err
+		}
+		keys = keys[n:]
+	}
+	return nil
+}
+
+func placeholders(n int) string { return strings.Repeat("?,", n-1) + "?" }
+
+// rowsPerStatement are the sizes in which rows are inserted, so that few
+// different statements are in use.
+var rowsPerStatement = [...]int{128, 16, 1}
+
+// bulkRows is from how many rows on the engine's bulk way is worth its while.
+const bulkRows = 16
+
+// insert adds rows, many a statement; suffix is what follows the values. Rows
+// without a suffix are not there yet.
+func (db *DB) insert(ctx context.Context, q querier, table string, columns []string, rows [][]any, suffix string) error {
+	if s, ok := q.(*session); ok && suffix == "" && db.dialect.bulk != nil && len(rows) >= bulkRows && !s.slow {
+		if err := db.dialect.bulk(ctx, s, table, columns, rows); err != nil {
+			return fmt.Errorf("insert into %s: %w", table, err)
+		}
+		return nil
+	}
+	var args []any
+	for _, n := range rowsPerStatement {
+		if n > 1 && n*len(columns) > db.dialect.maxParams || len(rows) < n {
+			continue
+		}
+		one := "(" + placeholders(len(columns)) + ")"
+		query := db.dialect.rebind("INSERT INTO " + table + " (" + join(columns) + ") VALUES " + strings.Repeat(one+",", n-1) + one + suffix)
+		for len(rows) >= n {
+			args = args[:0]
+			for _, row := range rows[:n] {
+				args = append(args, row...)
+			}
+			if _, err := q.ExecContext(ctx, query, args...); err != nil {
+				return fmt.Errorf("insert into %s: %w", table, err)
+			}
+			rows = rows[n:]
+		}
+	}
+	return nil
+}
+
+func join(columns []string) string { return strings.Join(columns, ", ") }

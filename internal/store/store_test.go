@@ -1,0 +1,74 @@
+package store_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/oracle"
+	"xaltpipe/internal/store"
+	"xaltpipe/internal/testdb"
+)
+
+func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
+
+// open opens a test's database, making it if needed.
+func open(t *testing.T, d testdb.Database) *store.DB {
+	t.Helper()
+	a, err := store.ParseURL(d.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(t.Context(), a, store.Options{Create: true, Zone: time.UTC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// sample is a file of the repository's test data.
+func sample(t *testing.T, name string) string {
+	t.Helper()
+	root, err := oracle.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(root, "testdata", name)
+}
+
+func options(t *testing.T) ingest.Options {
+	t.Helper()
+	maps, err := ingest.OpenMaps([]string{sample(t, "reverseMapD")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ingest.Options{Zone: time.UTC, Modules: maps}
+}
+
+func TestSampleOnEveryDatabase(t *testing.T) {
+	log, err := os.Open(sample(t, "xalt.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	want, err := oracle.Model(oracle.Options{ReverseMaps: []string{sample(t, "reverseMapD")}}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		in := ingest.New(open(t, d), options(t))
+		if err := in.Run(t.Context(), []string{log.Name()}, nil); err != nil {
+			t.Fatal(err)
+		}
+		got, err := oracle.FromDB(t.Context(), d.Open(t), d.Kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := oracle.Diff(got, want); diff != "" {
+			t.Errorf("dump (+got -want):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,310 @@
+package store_test
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/oracle"
+	"xaltpipe/internal/store"
+	"xaltpipe/internal/testdb"
+)
+
+const uuidC = "cccccccc-0000-4000-8000-00000000000c"
+
+// rivals is a log with two claims on a run, two links of one UUID, a run whose
+// start and end differ, and a block that waits.
+func rivals(t *testing.T) string {
+	t.Helper()
+	var lines []string
+	for i, user := range []string{"zoe", "bob"} {
+		lines = append(lines, oracle.Lines("run", "mach", "run_strt_"+uuidA, fmt.Sprintf(
+			`{"crc":"0xFFFF","cmdlineA":["a"],"hash_id":"h","libA":[["/l/%[1]s.so","0"],["/l/x.so","0"]],"ptA":[],"envT":{"WHO":"%[1]s"},"userT":{"run_uuid":"%[2]s","syshost":"mach","user":"%[1]s","exec_path":"/p/a","account":"acc","exec_type":"binary","job_id":"1","queue":"q","cwd":"/"},"userDT":{"start_time":%[3]d.5,"end_time":0,"run_time":0,"num_cores":1,"num_nodes":1,"num_threads":1,"num_gpus":0,"probability":1},"xaltLinkT":{}}`,
+			user, uuidA, 1577934245-i), 512)...)
+		lines = append(lines, oracle.Lines("link", "mach", "link_"+uuidA, fmt.Sprintf(
+			`{"crc":"0xFFFF","resultT":{"uuid":"%s","link_program":"%s","link_path":"/usr/bin/ld","build_user":"u","build_epoch":"%d.5","exec_path":"/p/a","hash_id":"h","wd":"/","build_syshost":"mach","build_host":"n1"},"linkA":[["/l/%s.a","0"]],"function":["f_%s"],"link_line":["ld","a"]}`,
+			uuidA, user, 1577934245-i, user, user), 512)...)
+	}
+	for i, kind := range []string{"strt", "fini"} { // an end that has other libraries than its start
+		lines = append(lines, oracle.Lines("run", "mach", "run_"+kind+"_"+uuidC, fmt.Sprintf(
+			`{"crc":"0xFFFF","cmdlineA":["a"],"hash_id":"h","libA":[["/l/%[1]s.so","0"],["/l/x.so","0"]],"ptA":[],"envT":{"KIND":"%[1]s","%[1]s":"1"},"userT":{"run_uuid":"%[2]s","syshost":"mach","user":"u","exec_path":"/p/a","account":"acc","exec_type":"binary","job_id":"1","queue":"q","cwd":"/"},"userDT":{"start_time":1577934245.5,"end_time":%[3]d,"run_time":1,"num_cores":1,"num_nodes":1,"num_threads":1,"num_gpus":0,"probability":1},"xaltLinkT":{}}`,
+			kind, uuidC, i*1577934255), 512)...)
+	}
+	waiting := oracle.Lines("run", "mach", "run_strt_"+uuidB, `{"crc":"0xFFFF","cmdlineA":["`+strings.Repeat("x", 600)+`"]}`, 512)
+	lines = append(lines, waiting[0])
+	name := filepath.Join(t.TempDir(), "rivals.log")
+	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// damage is something wrong with a database, and the check that finds it.
+type damage struct {
+	name, check, table string
+	do                 func(e *editor)
+	undo               func(e *editor) // what cannot be repaired
+}
+
+// editor changes a database behind syslog2db's back.
+type editor struct {
+	t    *testing.T
+	db   *sql.DB
+	kind string
+	key  string
+}
+
+func (e *editor) one(query string) string {
+	e.t.Helper()
+	var text string
+	if err := e.db.QueryRow(query).Scan(&text); err != nil {
+		e.t.Fatalf("%s: %v", query, err)
+	}
+	return text
+}
+
+func (e *editor) exec(format string, args ...any) {
+	e.t.Helper()
+	query := fmt.Sprintf(format, args...)
+	if _, err := e.db.Exec(query); err != nil {
+		e.t.Fatalf("%s: %v", query, err)
+	}
+}
+
+// bytes is 16 bytes as a literal.
+func (e *editor) bytes() string {
+	if e.kind == "postgres" {
+		return `'\x00112233445566778899aabbccddeeff'::bytea`
+	}
+	return "X'00112233445566778899aabbccddeeff'"
+}
+
+func damages() []damage {
+	var list []damage
+	for _, k := range [...]struct{ set, member, id, ref, refTable, dictionary string }{
+		{"object_set", "object_set_member", "obj_id", "object_set_id", "xalt_run", "xalt_object"},
+		{"env_set", "env_set_member", "value_id", "env_set_id", "xalt_run", "env_value"},
+		{"function_set", "function_set_member", "func_id", "function_set_id", "xalt_link", "xalt_function"},
+	} {
+		some := "SELECT MAX(set_id) FROM " + k.set
+		list = append(list,
+			damage{"count of " + k.set, "hash, count and ordinals", k.set, func(e *editor) { e.exec("UPDATE %s SET members = members + 1 WHERE set_id = %s", k.set, e.one(some)) }, nil},
+			damage{"ordinals of " + k.set, "hash, count and ordinals", k.set, func(e *editor) {
+				e.exec("UPDATE %s SET ordinal = ordinal + 1000 WHERE set_id = %s", k.member, e.one(some))
+			}, nil},
+			damage{"hash of " + k.set, "hash, count and ordinals", k.set, func(e *editor) { e.exec("UPDATE %s SET hash = %s WHERE set_id = %s", k.set, e.bytes(), e.one(some)) }, nil},
+			damage{"lost row of " + k.set, "reference set_id", k.member, func(e *editor) { e.exec("DELETE FROM %s WHERE set_id = %s", k.set, e.one(some)) }, nil},
+			damage{"lost member of " + k.set, "hash, count and ordinals", k.set, func(e *editor) {
+				set := e.one(some)
+				e.key = e.one(fmt.Sprintf("SELECT %s FROM %s WHERE set_id = %s AND ordinal = 0", k.id, k.member, set))
+				e.exec("DELETE FROM %s WHERE set_id = %s AND ordinal = 0", k.member, set)
+			}, func(e *editor) {
+				e.exec("INSERT INTO %s (set_id, ordinal, %s) VALUES (%s, 0, %s)", k.member, k.id, e.one(some), e.key)
+			}},
+			damage{"dangling " + k.ref, "reference " + k.ref, k.refTable, func(e *editor) {
+				id := map[string]string{"xalt_run": "run_id", "xalt_link": "link_id"}[k.refTable]
+				row := e.one(fmt.Sprintf("SELECT MIN(%s) FROM %s WHERE %s IS NOT NULL", id, k.refTable, k.ref))
+				e.key = fmt.Sprintf("UPDATE %s SET %s = %s WHERE %s = %s", k.refTable, k.ref, e.one(fmt.Sprintf("SELECT %s FROM %s WHERE %s = %s", k.ref, k.refTable, id, row)), id, row)
+				e.exec("UPDATE %s SET %s = 1 WHERE %s = %s", k.refTable, k.ref, id, row)
+			}, func(e *editor) { e.exec("%s", e.key) }},
+			damage{"dangling member of " + k.set, "reference " + k.id, k.member, func(e *editor) {
+				set := e.one(some)
+				e.key = e.one(fmt.Sprintf("SELECT %s FROM %s WHERE set_id = %s AND ordinal = 0", k.id, k.member, set))
+				e.exec("UPDATE %s SET %s = 1 WHERE set_id = %s AND ordinal = 0", k.member, k.id, set)
+			}, func(e *editor) {
+				e.exec("UPDATE %s SET %s = %s WHERE set_id = %s AND ordinal = 0", k.member, k.id, e.key, e.one(some))
+			}},
+			damage{"hash of " + k.dictionary, "hash and id of content", k.dictionary, func(e *editor) {
+				e.exec("UPDATE %s SET hash = %s WHERE %s = %s", k.dictionary, e.bytes(), k.id, e.one("SELECT MIN("+k.id+") FROM "+k.dictionary))
+			}, nil},
+		)
+	}
+	return append(list,
+		damage{"lock row", "lock row", "ingest_meta", func(e *editor) { e.exec("DELETE FROM ingest_meta WHERE name = 'lock'") }, nil},
+		damage{"changed path", "hash and id of content", "xalt_object", func(e *editor) {
+			e.key = e.one("SELECT MIN(object_path) FROM xalt_object")
+			e.exec("UPDATE xalt_object SET object_path = '/changed' WHERE object_path = '%s'", e.key)
+		}, func(e *editor) {
+			e.exec("UPDATE xalt_object SET object_path = '%s' WHERE object_path = '/changed'", e.key)
+		}},
+		damage{"changed package", "hash and id of content", "pkg", func(e *editor) {
+			e.key = e.one("SELECT MIN(pkg_version) FROM pkg WHERE pkg_name = 'acme'")
+			e.exec("UPDATE pkg SET pkg_version = 'changed' WHERE pkg_version = '%s' AND pkg_name = 'acme'", e.key)
+		}, func(e *editor) { e.exec("UPDATE pkg SET pkg_version = '%s' WHERE pkg_version = 'changed'", e.key) }},
+		damage{"hash of a variable's name", "hash and id of content", "xalt_env_name", func(e *editor) {
+			e.exec("UPDATE xalt_env_name SET hash = %s WHERE env_name = 'WHO'", e.bytes())
+		}, nil},
+		damage{"dangling variable", "reference env_id", "env_value", func(e *editor) {
+			e.key = e.one("SELECT env_id FROM env_value WHERE env_value = 'zoe'")
+			e.exec("UPDATE env_value SET env_id = 1 WHERE env_value = 'zoe'")
+		}, func(e *editor) { e.exec("UPDATE env_value SET env_id = %s WHERE env_value = 'zoe'", e.key) }},
+		damage{"dangling map", "reference map_id", "xalt_link", func(e *editor) {
+			e.exec("UPDATE xalt_link SET map_id = 1 WHERE link_id = %s", e.one("SELECT MAX(link_id) FROM xalt_link"))
+		}, nil},
+		damage{"claim's hash", "claim and sets", "xalt_run", func(e *editor) {
+			e.exec("UPDATE xalt_run SET claim = %s WHERE run_id = %s", e.bytes(), e.one("SELECT MIN(run_id) FROM xalt_run"))
+		}, nil},
+		damage{"set of a run", "claim and sets", "run_conflict", func(e *editor) { e.exec("UPDATE run_conflict SET env_set_id = NULL") }, nil},
+		damage{"merged set of a run", "claim and sets", "xalt_run", func(e *editor) {
+			e.exec("UPDATE xalt_run SET object_set_id = (SELECT MIN(set_id) FROM object_set WHERE set_id NOT IN (%s)) WHERE run_uuid = '%s'",
+				e.one("SELECT object_set_id FROM xalt_run WHERE run_uuid = '"+uuidC+"'"), uuidC)
+		}, nil},
+		damage{"lost member of a merged run's end", "hash, count and ordinals", "object_set", func(e *editor) {
+			set := e.one("SELECT end_object_set_id FROM xalt_run WHERE run_uuid = '" + uuidC + "'")
+			e.key = fmt.Sprintf("INSERT INTO object_set_member (set_id, ordinal, obj_id) VALUES (%s, 1, %s)", set, e.one("SELECT obj_id FROM object_set_member WHERE ordinal = 1 AND set_id = "+set))
+			e.exec("DELETE FROM object_set_member WHERE ordinal = 1 AND set_id = %s", set)
+		}, func(e *editor) { e.exec("%s", e.key) }},
+		damage{"main and conflict swapped", "least claim", "run_conflict", func(e *editor) {
+			e.exec("UPDATE xalt_run SET run_uuid = '%s' WHERE run_uuid = '%s'", uuidB, uuidA) // make room
+			columns := `job_id, run_uuid, date, syshost, uuid, hash_id, account, exec_type, start_time, end_time, run_time, probability, num_cores, num_nodes, num_threads, num_gpus,
+queue, sum_runs, sum_time, "user", exec_path, module_name, cwd, cmdline, container, object_set_id, env_set_id, exit_status, exit_signal, map_id, claim, start_digest,
+start_object_set_id, start_env_set_id, end_digest, end_object_set_id, end_env_set_id, imported`
+			if e.kind == "mysql" {
+				columns = strings.ReplaceAll(columns, `"`, "`")
+			}
+			e.exec("INSERT INTO xalt_run (%[1]s) SELECT %[1]s FROM run_conflict", columns)
+			e.exec("DELETE FROM run_conflict")
+			e.exec("INSERT INTO run_conflict (%[1]s) SELECT %[1]s FROM xalt_run WHERE run_uuid = '%[2]s'", columns, uuidB)
+			e.exec("DELETE FROM xalt_run WHERE run_uuid = '%s'", uuidB)
+			e.exec("UPDATE run_conflict SET run_uuid = '%s'", uuidA)
+		}, nil},
+		damage{"imported beside a log's", "least claim", "run_conflict", func(e *editor) {
+			e.exec("UPDATE run_conflict SET imported = 1")
+		}, nil},
+		damage{"waiting block", "identity", "ingest_block", func(e *editor) { e.exec("UPDATE ingest_block SET nb = 0") }, func(e *editor) { e.exec("UPDATE ingest_block SET nb = 2") }},
+		damage{"lost index", "duplicates", "xalt_link", func(e *editor) {
+			on := map[string]string{"mysql": " ON xalt_link"}[e.kind]
+			e.exec("DROP INDEX xalt_link_uuid%s", on)
+			e.exec("INSERT INTO xalt_link (uuid, hash_id, date, link_program, link_path, link_line, cwd, build_user, build_syshost, build_epoch, exec_path, digest, imported) SELECT uuid, 'double', date, link_program, link_path, link_line, cwd, build_user, build_syshost, build_epoch, exec_path, digest, imported FROM xalt_link WHERE uuid = '%s'", uuidA)
+		}, func(e *editor) {
+			e.exec("DELETE FROM xalt_link WHERE hash_id = 'double'")
+			e.exec("CREATE UNIQUE INDEX xalt_link_uuid ON xalt_link (uuid)")
+		}},
+	)
+}
+
+func TestVerify(t *testing.T) {
+	log := rivals(t)
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		if err := ingest.New(db, options(t)).Run(t.Context(), []string{sample(t, "xalt.log"), log}, nil); err != nil {
+			t.Fatal(err)
+		}
+		want := dump(t, d)
+		verify := func(repair bool) store.VerifyReport {
+			t.Helper()
+			r, err := db.Verify(t.Context(), repair)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		well := verify(true)
+		if well.Wrong != 0 {
+			t.Fatalf("a good database: %+v", well)
+		}
+		looked := make(map[string]bool)
+		for _, c := range well.Checks {
+			looked[c.Table] = looked[c.Table] || c.Rows > 0
+		}
+		for _, table := range []string{"xalt_run", "run_conflict", "link_conflict", "ingest_block", "pkg", "function_set", "env_set_member"} {
+			if !looked[table] {
+				t.Errorf("no row of %s was looked at", table)
+			}
+		}
+		for _, x := range damages() {
+			e := &editor{t, d.Open(t), d.Kind, ""}
+			x.do(e)
+			r := verify(false)
+			found := false
+			for _, c := range r.Checks {
+				found = found || c.Name == x.check && c.Table == x.table && c.Wrong > 0 && len(c.Findings) > 0
+			}
+			if !found {
+				t.Errorf("%s: not found: %+v", x.name, r)
+			}
+			r = verify(true)
+			if x.undo == nil {
+				if r.Repaired == 0 || r.Repaired != r.Wrong {
+					t.Errorf("%s: %d wrong, %d repaired: %+v", x.name, r.Wrong, r.Repaired, r.Checks)
+				}
+			} else {
+				if r.Repaired == r.Wrong {
+					t.Errorf("%s: it was repaired, which cannot be: %+v", x.name, r.Checks)
+				}
+				x.undo(e)
+			}
+			if r := verify(false); r.Wrong != 0 {
+				t.Fatalf("%s: behind it %+v", x.name, r)
+			}
+			if x.name == "imported beside a log's" { // the claim is gone
+				want["run_conflict"] = dump(t, d)["run_conflict"]
+			}
+			same(t, x.name, dump(t, d), want)
+		}
+	})
+}
+
+// TestVerifyImported: what was imported is whole as well.
+func TestVerifyImported(t *testing.T) {
+	k := logs(t)[0]
+	x := newXALT(t, "utf8mb3")
+	x.load(t, k.expected)
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		importInto(t, db, x, store.ImportOptions{})
+		for _, full := range []bool{false, true} {
+			r, err := db.Verify(t.Context(), false)
+			if err != nil || r.Wrong != 0 {
+				t.Errorf("Verify = %+v, %v, want nothing wrong", r, err)
+			}
+			ingestLog(t, db, k, full)
+		}
+	})
+}
+
+// TestVerifyCollidingIDs: ids that were derived past others are well.
+func TestVerifyCollidingIDs(t *testing.T) {
+	db := open(t, testdb.New(t, "sqlite"))
+	db.NarrowIDs(9)
+	if err := ingest.New(db, ingest.Options{Zone: time.UTC}).Run(t.Context(), []string{sample(t, "xalt.log")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := db.Verify(t.Context(), false); err != nil || r.Wrong != 0 {
+		t.Errorf("Verify = %+v, %v, want nothing wrong", r, err)
+	}
+}
+
+// TestVerifyWhileWriting finds nothing wrong in what is being written.
+func TestVerifyWhileWriting(t *testing.T) {
+	list := logs(t)
+	log := list[min(1, len(list)-1)].log // the live one, if it is here
+	rival := rivals(t)
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		reader, writer := open(t, d), open(t, d)
+		o := options(t)
+		o.BatchRecords = 3
+		done := make(chan error)
+		go func() { done <- ingest.New(writer, o).Run(t.Context(), []string{rival, log}, nil) }()
+		for looks := 0; ; looks++ {
+			r, err := reader.Verify(t.Context(), false)
+			if err != nil || r.Wrong > 0 {
+				t.Errorf("look %d: %v, %+v", looks, err, r)
+			}
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+				t.Logf("%d looks", looks)
+				return
+			default:
+			}
+		}
+	})
+}

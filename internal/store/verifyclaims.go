@@ -1,0 +1,357 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/xalt"
+)
+
+// runRow is what verify looks at of a run.
+type runRow struct {
+	id                        int64
+	run                       xalt.Run
+	claim, start, end         []byte
+	objects, startObj, endObj sql.NullInt64
+	env, startEnv, endEnv     sql.NullInt64
+}
+
+// merged is the set of a row of which two records have sets; ok is false if
+// they would have to be merged to know it.
+func merged(start, end []byte, startSet, endSet sql.NullInt64) (want sql.NullInt64, ok bool) {
+	switch {
+	case end == nil, !endSet.Valid && start != nil:
+		return startSet, true
+	case start == nil, !startSet.Valid, startSet == endSet:
+		return endSet, true
+	}
+	return want, false
+}
+
+// runs checks the rows of runs one by one.
+func (v *verifier) runs(ctx context.Context) error {
+	for _, table := range [...]string{"xalt_run", "run_conflict"} {
+		v.begin("claim and sets", table)
+		columns := "run_uuid, syshost, " + v.db.dialect.types.User + `, start_time, exec_path, claim, start_digest, end_digest,
+object_set_id, start_object_set_id, end_object_set_id, env_set_id, start_env_set_id, end_env_set_id`
+		var list []runRow
+		err := v.each(ctx, table, "run_id", columns, func(rows *sql.Rows) (int64, error) {
+			var r runRow
+			err := rows.Scan(&r.id, &r.run.RunUUID, &r.run.Syshost, &r.run.User, &r.run.StartTime, &r.run.ExecPath, &r.claim, &r.start, &r.end,
+				&r.objects, &r.startObj, &r.endObj, &r.env, &r.startEnv, &r.endEnv)
+			list = append(list, r)
+			return r.id, err
+		}, func() error {
+			for i := range list {
+				if err := v.run(ctx, table, &list[i]); err != nil {
+					return err
+				}
+			}
+			if err := v.unions(ctx, list); err != nil {
+				return err
+			}
+			list = list[:0]
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verifier) run(ctx context.Context, table string, r *runRow) error {
+	key := "run_uuid " + r.run.RunUUID
+	if h := claimHash(&r.run); string(h[:]) != string(r.claim) {
+		err := v.found(ctx, Finding{Key: key, Detail: "the claim's hash is not that of its machine, user, start and program"},
+			v.update(ctx, "UPDATE "+table+" SET claim = ? WHERE run_id = ?", h[:], r.id))
+		if err != nil {
+			return err
+		}
+	}
+	if r.start == nil && r.end == nil {
+		return v.found(ctx, Finding{Key: key, Detail: "it has neither a start nor an end record", Hopeless: "their digests are lost"}, nil)
+	}
+	for _, s := range [...]struct {
+		column          string
+		got, start, end sql.NullInt64
+	}{{"object_set_id", r.objects, r.startObj, r.endObj}, {"env_set_id", r.env, r.startEnv, r.endEnv}} {
+		want, ok := merged(r.start, r.end, s.start, s.end)
+		if !ok || want == s.got {
+			continue
+		}
+		var value any
+		if want.Valid {
+			value = want.Int64
+		}
+		err := v.found(ctx, Finding{Key: key, Detail: s.column + " is not that of its records"},
+			v.update(ctx, "UPDATE "+table+" SET "+s.column+" = ? WHERE run_id = ?", value, r.id))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unions checks the sets of rows that have merged ones of a start and an end.
+func (v *verifier) unions(ctx context.Context, list []runRow) error {
+	var wrong []string
+	err := v.db.transact(ctx, func(tx *session) error {
+		wrong = wrong[:0]
+		w := &writer{db: v.db, tx: tx}
+		for i := range list {
+			r := &list[i]
+			_, objects := merged(r.start, r.end, r.startObj, r.endObj)
+			_, env := merged(r.start, r.end, r.startEnv, r.endEnv)
+			sets := [6]int64{r.objects.Int64, r.startObj.Int64, r.endObj.Int64, r.env.Int64, r.startEnv.Int64, r.endEnv.Int64}
+			if objects && env || v.merged[sets] {
+				continue
+			}
+			c := &claim{
+				start: part{there: true, objects: objectRef{id: r.startObj.Int64}, env: envRef{id: r.startEnv.Int64}},
+				end:   part{there: true, objects: objectRef{id: r.endObj.Int64}, env: envRef{id: r.endEnv.Int64}},
+			}
+			if err := w.mergeSets(ctx, c); err != nil {
+				return err
+			}
+			objects, err := isSet(ctx, w, "object_set", r.objects.Int64, c.objects)
+			if err != nil {
+				return err
+			}
+			if env, err = isSet(ctx, w, "env_set", r.env.Int64, c.env); err != nil {
+				return err
+			}
+			if !objects || !env {
+				if whole, err := w.whole(ctx, c); err != nil {
+					return err
+				} else if !whole { // what it would be merged of is lost, as was told
+					continue
+				}
+				wrong = append(wrong, r.run.RunUUID)
+				continue
+			}
+			if len(v.merged) >= cachedIDs {
+				clear(v.merged)
+			}
+			v.merged[sets] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, uuid := range wrong {
+		err := v.found(ctx, Finding{Key: "run_uuid " + uuid, Detail: "its sets are not those of its start and its end"}, func(w *writer) error {
+			claims, err := w.loadClaims(ctx, []ingest.Run{{Run: &xalt.Run{RunUUID: uuid}}})
+			if err != nil {
+				return err
+			}
+			return w.storeClaims(ctx, claims[uuid], nil) // which merges again
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whole reports whether the sets of a claim's start and end have their hashes.
+func (w *writer) whole(ctx context.Context, c *claim) (bool, error) {
+	for _, p := range [...]*part{&c.start, &c.end} {
+		for table, id := range map[string]int64{"object_set": p.objects.id, "env_set": p.env.id} {
+			if id == 0 {
+				continue
+			}
+			var got ingest.Hash
+			if table == "object_set" {
+				s, err := w.loadObjects(ctx, id)
+				if err != nil {
+					return false, err
+				}
+				got = s.Hash
+			} else {
+				s, err := w.loadEnv(ctx, id)
+				if err != nil {
+					return false, err
+				}
+				got = s.Hash
+			}
+			var hash []byte
+			err := w.db.row(ctx, w.tx, "SELECT hash FROM "+table+" WHERE set_id = ?", []any{id}, &hash)
+			if errors.Is(err, sql.ErrNoRows) || err == nil && string(hash) != string(got[:]) {
+				return false, nil
+			} else if err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// isSet reports whether a stored set is the one that is wanted.
+func isSet[T any](ctx context.Context, w *writer, table string, id int64, want setRef[T]) (bool, error) {
+	if want.empty() || want.id != 0 {
+		return id == want.id, nil
+	}
+	var hash []byte
+	err := w.db.row(ctx, w.tx, "SELECT hash FROM "+table+" WHERE set_id = ?", []any{id}, &hash)
+	if errors.Is(err, sql.ErrNoRows) { // the check of references has told
+		return true, nil
+	}
+	return string(hash) == string(want.set.Hash[:]), err
+}
+
+// errAsFound ends a transaction that only looked.
+var errAsFound = errors.New("nothing is to be changed")
+
+// runOrder checks that the row of xalt_run is the least claim, and that what
+// was imported and what came from logs are not mixed.
+func (v *verifier) runOrder(ctx context.Context) error {
+	v.begin("least claim", "run_conflict")
+	var uuids []string
+	return v.each(ctx, "run_conflict", "run_id", "run_uuid", func(rows *sql.Rows) (id int64, err error) {
+		var uuid string
+		err = rows.Scan(&id, &uuid)
+		uuids = append(uuids, uuid)
+		return id, err
+	}, func() error {
+		slices.Sort(uuids)
+		for _, uuid := range slices.Compact(uuids) {
+			detail := ""
+			look := func(w *writer) ([]*claim, []int64, error) {
+				claims, err := w.loadClaims(ctx, []ingest.Run{{Run: &xalt.Run{RunUUID: uuid}}})
+				list := claims[uuid]
+				if err != nil || len(list) == 0 {
+					return nil, nil, err
+				}
+				var gone []int64
+				list, gone, detail = orderClaims(list)
+				return list, gone, nil
+			}
+			err := v.order(ctx, "run_uuid "+uuid, &detail, func(w *writer) error {
+				_, _, err := look(w)
+				return err
+			}, func(w *writer) error {
+				list, gone, err := look(w)
+				if err != nil || detail == "" {
+					return err
+				}
+				list = slices.DeleteFunc(list, func(c *claim) bool { return !c.changed })
+				return w.storeClaims(ctx, list, gone)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		uuids = uuids[:0]
+		return nil
+	})
+}
+
+// order looks as the only writer, and mends what is found.
+func (v *verifier) order(ctx context.Context, key string, detail *string, look, mend func(*writer) error) error {
+	err := v.db.transact(ctx, func(tx *session) error {
+		w := &writer{db: v.db, tx: tx}
+		if !v.alone {
+			if err := w.lock(ctx); err != nil {
+				return err
+			}
+		}
+		if err := look(w); err != nil {
+			return err
+		}
+		return errAsFound
+	})
+	if !errors.Is(err, errAsFound) || *detail == "" {
+		if errors.Is(err, errAsFound) {
+			err = nil
+		}
+		return err
+	}
+	return v.found(ctx, Finding{Key: key, Detail: *detail}, mend)
+}
+
+// orderClaims arranges the claims of one run as they should be, and says what
+// was wrong.
+func orderClaims(list []*claim) (ordered []*claim, gone []int64, detail string) {
+	hasMain := slices.ContainsFunc(list, func(c *claim) bool { return c.main })
+	logged := slices.DeleteFunc(slices.Clone(list), func(c *claim) bool { return c.imported })
+	if len(logged) > 0 && len(logged) < len(list) {
+		detail = "imported rows stand beside the log's"
+		var mainID int64
+		for _, c := range list {
+			switch {
+			case !c.imported:
+			case c.main:
+				mainID = c.id
+			default:
+				gone = append(gone, c.id)
+			}
+		}
+		list = logged
+		if mainID != 0 {
+			least := slices.MinFunc(list, compareClaims)
+			gone = append(gone, least.id)
+			least.main, least.id, least.changed = true, mainID, true
+		}
+	}
+	if leaving := arrange(list); leaving != 0 {
+		gone = append(gone, leaving)
+		switch {
+		case detail != "":
+		case hasMain:
+			detail = "a lesser claim than that of xalt_run is here"
+		default:
+			detail = "xalt_run has no row of it"
+		}
+	}
+	return list, gone, detail
+}
+
+// linkOrder checks that the row of xalt_link is the least.
+func (v *verifier) linkOrder(ctx context.Context) error {
+	v.begin("least link", "link_conflict")
+	var uuids []string
+	return v.each(ctx, "link_conflict", "link_id", "uuid", func(rows *sql.Rows) (id int64, err error) {
+		var uuid string
+		err = rows.Scan(&id, &uuid)
+		uuids = append(uuids, uuid)
+		return id, err
+	}, func() error {
+		slices.Sort(uuids)
+		for _, uuid := range slices.Compact(uuids) {
+			detail := ""
+			look := func(w *writer) ([]*linkRow, []int64, error) {
+				links, err := w.loadLinks(ctx, []string{uuid})
+				list := links[uuid]
+				if err != nil || len(list) == 0 {
+					return nil, nil, err
+				}
+				var gone []int64
+				if leaving := arrangeLinks(list); leaving != 0 {
+					gone, detail = append(gone, leaving), "a lesser link than that of xalt_link is here, or xalt_link has no row of it"
+				}
+				return list, gone, nil
+			}
+			err := v.order(ctx, "uuid "+uuid, &detail, func(w *writer) error {
+				_, _, err := look(w)
+				return err
+			}, func(w *writer) error {
+				list, gone, err := look(w)
+				if err != nil {
+					return err
+				}
+				list = slices.DeleteFunc(list, func(r *linkRow) bool { return !r.changed })
+				return w.storeLinks(ctx, list, gone)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		uuids = uuids[:0]
+		return nil
+	})
+}

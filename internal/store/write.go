@@ -1,0 +1,333 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/xalt"
+)
+
+// writer is one transaction that stores a batch.
+type writer struct {
+	db       *DB
+	tx       *session
+	stamp    string
+	outcome  ingest.Outcome
+	sourceID int64 // of a source that this transaction makes
+	// What becomes part of the DB's caches with the commit.
+	learned    map[*dimension]map[ingest.Hash]int64
+	objectSets setCache[ingest.Object]
+	envSets    setCache[ingest.EnvVar]
+
+	importing bool  // the rows come from another database, see import.go
+	outrun    int64 // imported rows that were left because the log's are there
+}
+
+// writeBatch stores a batch in one transaction; slow does without the bulk way.
+func (db *DB) writeBatch(ctx context.Context, b *ingest.Batch, slow bool) (ingest.Outcome, error) {
+	w, err := db.write(ctx, slow, func(w *writer) error {
+		for _, step := range [...]struct {
+			name string
+			do   func(context.Context, *ingest.Batch) error
+		}{
+			{"position", w.advance},
+			{"identities", w.remember},
+			{"runs", func(ctx context.Context, b *ingest.Batch) error { return w.writeRuns(ctx, b.Runs) }},
+			{"links", func(ctx context.Context, b *ingest.Batch) error { return w.writeLinks(ctx, b.Links) }},
+			{"packages", func(ctx context.Context, b *ingest.Batch) error { return w.writePkgs(ctx, b.Pkgs) }},
+			{"skips", w.writeSkips},
+			{"blocks", w.writeBlocks},
+			{"dead letters", w.writeDead},
+		} {
+			if err := db.fault("before " + step.name); err != nil {
+				return err
+			}
+			if err := step.do(ctx, b); err != nil {
+				return fmt.Errorf("store %s: %w", step.name, err)
+			}
+		}
+		return db.fault("before commit")
+	})
+	if err != nil {
+		return ingest.Outcome{}, err
+	}
+	if w.sourceID != 0 { // only now: a transaction that is tried again makes it again
+		b.Advance.ID = w.sourceID
+	}
+	return w.outcome, db.fault("after commit")
+}
+
+// write runs steps as the only writer, in one transaction.
+func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (*writer, error) {
+	w := &writer{db: db, stamp: db.stamp(), learned: make(map[*dimension]map[ingest.Hash]int64)}
+	err := db.transact(ctx, func(tx *session) error {
+		w.tx = tx
+		tx.slow = slow
+		if err := w.lock(ctx); err != nil {
+			return err
+		}
+		return steps(w)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for d, ids := range w.learned {
+		db.known.put(d, ids)
+	}
+	db.unions.objectSets.keep(&w.objectSets)
+	db.unions.envSets.keep(&w.envSets)
+	return w, nil
+}
+
+// lock waits for other writers; their transactions end before this one reads.
+func (w *writer) lock(ctx context.Context) error {
+	if w.db.dialect.lock == "" {
+		return nil
+	}
+	var ignored string
+	if err := w.db.row(ctx, w.tx, w.db.dialect.lock, nil, &ignored); err != nil {
+		return fmt.Errorf("wait for other writers: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) fault(step string) error {
+	if db.onWrite == nil {
+		return nil
+	}
+	return db.onWrite(step)
+}
+
+// Links of one UUID: the least is the row of xalt_link, the others are rows of
+// link_conflict.
+type linkRow struct {
+	link     ingest.Link
+	module   string
+	mapID    int64
+	objects  objectRef
+	function setRef[ingest.Function]
+	imported bool
+	id       int64
+	main     bool
+	changed  bool
+}
+
+func compareLinks(a, b *linkRow) int {
+	return cmp.Or(
+		cmp.Compare(a.link.BuildEpoch, b.link.BuildEpoch),
+		strings.Compare(a.link.ExecPath, b.link.ExecPath),
+		bytes.Compare(a.link.Digest[:], b.link.Digest[:]),
+	)
+}
+
+var linkColumns = []string{
+	"uuid", "hash_id", "date", "link_program", "link_path", "link_module_name", "link_line", "cwd", "build_user", "build_syshost",
+	"build_epoch", "exec_path", "object_set_id", "function_set_id", "map_id", "digest", "imported",
+}
+
+func (r *linkRow) columns(d *dialect) []any {
+	l := &r.link
+	return []any{
+		l.UUID, l.HashID, l.Date, l.LinkProgram, l.LinkPath, null(r.module), d.pack(l.LinkLine), l.Cwd, l.BuildUser, l.BuildSyshost,
+		l.BuildEpoch, l.ExecPath, nullID(r.objects.id), nullID(r.function.id), nullID(r.mapID), l.Digest[:], boolInt(r.imported),
+	}
+}
+
+func (d *dialect) scanLink(rows *sql.Rows) (*linkRow, error) {
+	r := &linkRow{}
+	l := &xalt.Link{}
+	line := packedText{to: &l.LinkLine, packed: d.packed}
+	var module sql.NullString
+	var objects, functions, mapID sql.NullInt64
+	var digest []byte
+	var imported int64
+	err := rows.Scan(&r.id, &l.UUID, &l.HashID, dateText{&r.link.Date}, &l.LinkProgram, &l.LinkPath, &module, line, &l.Cwd, &l.BuildUser,
+		&l.BuildSyshost, &l.BuildEpoch, &l.ExecPath, &objects, &functions, &mapID, &digest, &imported)
+	r.link.Link = l
+	r.link.Digest = toHash[xalt.Digest](digest)
+	r.module, r.mapID, r.objects.id, r.function.id = module.String, mapID.Int64, objects.Int64, functions.Int64
+	r.imported = imported != 0
+	return r, err
+}
+
+// writeLinks merges a batch's link records with what is stored.
+func (w *writer) writeLinks(ctx context.Context, links []ingest.Link) error {
+	if len(links) == 0 {
+		return nil
+	}
+	uuids := make([]string, 0, len(links))
+	seen := make(map[string]bool, len(links))
+	for i := range links {
+		if uuid := links[i].UUID; !seen[uuid] {
+			seen[uuid] = true
+			uuids = append(uuids, uuid)
+		}
+	}
+	rows, err := w.loadLinks(ctx, uuids)
+	if err != nil {
+		return err
+	}
+	var gone []int64
+	for i := range links {
+		l := &links[i]
+		list := rows[l.UUID]
+		logged := slices.ContainsFunc(list, func(r *linkRow) bool { return !r.imported })
+		if w.importing && logged { // the log knows better
+			w.outrun++
+			continue
+		}
+		if slices.ContainsFunc(list, func(r *linkRow) bool { return r.link.Digest == l.Digest && r.imported == w.importing }) {
+			w.outcome.Repeated++
+			continue
+		}
+		row := &linkRow{link: *l, module: l.Module, objects: objectRef{set: l.Objects}, function: setRef[ingest.Function]{set: l.Functions}, imported: w.importing, changed: true}
+		switch {
+		case len(list) == 0:
+			w.outcome.Stored++
+			rows[l.UUID] = []*linkRow{row}
+		case !w.importing && !logged: // all that was imported about this link gives way
+			w.outcome.Updated++
+			row.main = true
+			for _, old := range list {
+				if old.main {
+					row.id = old.id
+				} else {
+					gone = append(gone, old.id)
+				}
+			}
+			rows[l.UUID] = []*linkRow{row}
+		default:
+			w.outcome.Conflicts++
+			rows[l.UUID] = append(list, row)
+		}
+	}
+	var write []*linkRow
+	for _, uuid := range uuids {
+		list := rows[uuid]
+		if len(list) == 0 {
+			continue
+		}
+		if leaving := arrangeLinks(list); leaving != 0 {
+			gone = append(gone, leaving)
+		}
+		for _, r := range list {
+			if r.changed {
+				write = append(write, r)
+			}
+		}
+	}
+	return w.storeLinks(ctx, write, gone)
+}
+
+// loadLinks reads the rows of links.
+func (w *writer) loadLinks(ctx context.Context, uuids []string) (map[string][]*linkRow, error) {
+	rows := make(map[string][]*linkRow, len(uuids))
+	for _, table := range [...]string{"xalt_link", "link_conflict"} {
+		query := "SELECT link_id, " + strings.Join(linkColumns, ", ") + " FROM " + table + " WHERE uuid IN (%s)"
+		err := in(ctx, w.db, w.tx, query, uuids, textArg, func(r *sql.Rows) error {
+			row, err := w.db.dialect.scanLink(r)
+			row.main = table == "xalt_link"
+			rows[row.link.UUID] = append(rows[row.link.UUID], row)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("look up %s: %w", table, err)
+		}
+	}
+	return rows, nil
+}
+
+// arrangeLinks gives the row of xalt_link to the least; its id stays with the
+// table. It returns the id of the row of link_conflict that goes, or 0.
+func arrangeLinks(list []*linkRow) (gone int64) {
+	least := slices.MinFunc(list, compareLinks)
+	if least.main {
+		return 0
+	}
+	gone = least.id // 0 if it is new
+	var mainID int64
+	for _, r := range list {
+		if r.main {
+			mainID = r.id
+			r.main, r.id, r.changed = false, 0, true
+		}
+	}
+	least.main, least.id, least.changed = true, mainID, true
+	return gone
+}
+
+func (w *writer) storeLinks(ctx context.Context, list []*linkRow, gone []int64) error {
+	objects := make([]*ingest.Set[ingest.Object], len(list))
+	functions := make([]*ingest.Set[ingest.Function], len(list))
+	maps := make([]ingest.Hash, len(list))
+	for i, r := range list {
+		objects[i], functions[i], maps[i] = r.objects.set, r.function.set, r.link.MapID
+	}
+	objectIDs, err := w.objectSetIDs(ctx, objects)
+	if err != nil {
+		return err
+	}
+	functionIDs, err := w.functionSetIDs(ctx, functions)
+	if err != nil {
+		return err
+	}
+	mapIDs, err := w.mapIDs(ctx, maps)
+	if err != nil {
+		return err
+	}
+	var fresh, changed, conflicts [][]any
+	for i, r := range list {
+		if r.objects.set != nil {
+			r.objects.id = objectIDs[i]
+		}
+		if r.function.set != nil {
+			r.function.id = functionIDs[i]
+		}
+		if mapIDs[i] != 0 {
+			r.mapID = mapIDs[i]
+		}
+		switch {
+		case !r.main:
+			conflicts = append(conflicts, r.columns(&w.db.dialect))
+		case r.id == 0:
+			fresh = append(fresh, r.columns(&w.db.dialect))
+		default:
+			changed = append(changed, r.columns(&w.db.dialect))
+		}
+	}
+	for _, id := range gone {
+		if _, err := w.db.exec(ctx, w.tx, "DELETE FROM link_conflict WHERE link_id = ?", id); err != nil {
+			return err
+		}
+	}
+	if err := w.db.insert(ctx, w.tx, "xalt_link", linkColumns, fresh, ""); err != nil {
+		return err
+	}
+	if err := w.db.insert(ctx, w.tx, "xalt_link", linkColumns, changed, w.db.dialect.upsert([]string{"uuid"}, linkColumns)); err != nil {
+		return err
+	}
+	return w.db.insert(ctx, w.tx, "link_conflict", linkColumns, conflicts, w.db.dialect.upsert([]string{"uuid", "digest"}, linkColumns))
+}
+
+func (w *writer) writeSkips(ctx context.Context, b *ingest.Batch) error {
+	columns := []string{"uuid", "date", "syshost", w.db.dialect.types.User, "role", "program", "reason"}
+	for _, s := range b.Skips {
+		n, err := w.db.exec(ctx, w.tx, "INSERT INTO wrap_skip ("+strings.Join(columns, ", ")+") VALUES ("+placeholders(len(columns))+")"+w.db.dialect.keep(columns[:1]),
+			s.UUID, s.Date, s.Syshost, s.User, s.Role, s.Program, s.Reason)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			w.outcome.Stored++
+		} else {
+			w.outcome.Repeated++
+		}
+	}
+	return nil
+}
