@@ -1,0 +1,130 @@
+// Package cli is what the commands of xaltpipe have in common: exit statuses,
+// the classic single dash before a long flag name, configuration files whose
+// keys are the long flags, the version, and the outermost frame that turns an
+// error or a panic into an exit status.
+//
+// A command's main is
+//
+//	func main() { os.Exit(cli.Main("syslog2db", run)) }
+//
+// and everything else happens in run, which touches neither os.Args nor
+// os.Stdout nor os.Exit and can therefore be called from a test.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/pflag"
+)
+
+// Exit statuses, the same for all commands (xalt-wrap: the program's own).
+const (
+	OK        = 0 // done
+	Failed    = 1 // nothing useful was done: unusable input, a write error, a panic
+	Usage     = 2 // the command line or the configuration is wrong
+	Attention = 3 // done, but somebody should look: dead letters, conflicts, fallbacks
+	Refused   = 4 // rmap-merge only: a guard refused the result, the old map was kept
+)
+
+// Version is the release this source tree belongs to.
+const Version = "0.1.0"
+
+// StatusError is an error that asks for a certain exit status. An empty Err
+// means that everything worth saying has been said already.
+type StatusError struct {
+	Status int
+	Err    error
+}
+
+// Error returns the text of the wrapped error.
+func (e *StatusError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit status %d", e.Status)
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns the wrapped error.
+func (e *StatusError) Unwrap() error { return e.Err }
+
+// Status returns an error that ends the command silently with that status;
+// nil for [OK].
+func Status(status int) error {
+	if status == OK {
+		return nil
+	}
+	return &StatusError{Status: status}
+}
+
+// UsageError returns an error that ends the command with status [Usage].
+func UsageError(format string, args ...any) error {
+	return &StatusError{Status: Usage, Err: fmt.Errorf(format, args...)}
+}
+
+// RunFunc is the body of a command; args are without the program's name.
+type RunFunc func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error
+
+// Main runs a command with the process's arguments and streams, cancels its
+// context on SIGINT and SIGTERM, and returns the exit status.
+func Main(name string, run RunFunc) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return Run(ctx, name, run, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+}
+
+// Run calls run and turns its error, or its panic, into an exit status;
+// messages go to stderr as "name: message".
+func Run(ctx context.Context, name string, run RunFunc, args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
+	defer func() {
+		if v := recover(); v != nil {
+			fmt.Fprintf(stderr, "%s: internal fault: %v\n%s", name, v, debug.Stack())
+			status = Failed
+		}
+	}()
+	err := run(ctx, args, stdin, stdout, stderr)
+	var s *StatusError
+	switch {
+	case err == nil, errors.Is(err, pflag.ErrHelp):
+		return OK
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintf(stderr, "%s: interrupted\n", name)
+		return Failed
+	case errors.As(err, &s):
+		if s.Err != nil {
+			fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		}
+		if s.Status == Usage {
+			fmt.Fprintf(stderr, "%s: see %s --help\n", name, name)
+		}
+		return s.Status
+	default:
+		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		return Failed
+	}
+}
+
+// PrintVersion writes "name version (revision, go version)" and a newline.
+func PrintVersion(w io.Writer, name string) {
+	revision := "unknown revision"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		dirty := ""
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision" && len(s.Value) >= 12:
+				revision = s.Value[:12]
+			case s.Key == "vcs.modified" && s.Value == "true":
+				dirty = "-dirty"
+			}
+		}
+		revision += dirty
+	}
+	fmt.Fprintf(w, "%s %s (%s, %s)\n", name, Version, revision, runtime.Version())
+}

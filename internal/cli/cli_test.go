@@ -1,0 +1,124 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"xaltpipe/internal/cli"
+)
+
+func flags() *pflag.FlagSet {
+	fs := cli.NewFlagSet("test", "usage", io.Discard)
+	fs.String("reverseMapD", "", "")
+	fs.StringP("output", "o", "", "")
+	fs.BoolP("verbose", "v", false, "")
+	fs.BoolP("debug", "D", false, "")
+	fs.Int("n", 0, "")
+	fs.StringArray("list", nil, "")
+	return fs
+}
+
+func TestRewrite(t *testing.T) {
+	for _, test := range []struct{ name, in, want string }{
+		{"documented form", "-reverseMapD=/d /var/log/xalt.log.1", "--reverseMapD=/d /var/log/xalt.log.1"},
+		{"value apart", "-reverseMapD /d f", "--reverseMapD /d f"},
+		{"two dashes", "--reverseMapD=/d f", "--reverseMapD=/d f"},
+		{"boolean takes no value", "-verbose -debug f", "--verbose --debug f"},
+		{"short cluster", "-vD f", "-vD f"},
+		{"short with value", "-o -verbose f", "-o -verbose f"},
+		{"cluster with value", "-vo -debug f", "-vo -debug f"},
+		{"cluster with value inside", "-voX -debug f", "-voX --debug f"},
+		{"value of a long flag", "--output -debug f", "--output -debug f"},
+		{"value of a rewritten flag", "-output -debug f", "--output -debug f"},
+		{"after two dashes", "-- -debug", "-- -debug"},
+		{"standard input", "-debug -", "--debug -"},
+		{"unknown stays", "-nosuch f", "-nosuch f"},
+		{"one letter stays short", "-n 3", "-n 3"},
+		{"equals in the value", "-reverseMapD=a=b", "--reverseMapD=a=b"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := strings.Join(cli.Rewrite(flags(), strings.Fields(test.in)), " ")
+			if got != test.want {
+				t.Errorf("Rewrite(%q) = %q, want %q", test.in, got, test.want)
+			}
+		})
+	}
+}
+
+func TestConfigure(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "c.toml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("reverseMapD = '/from/file'\nverbose = true\noutput = 'file'\nlist = ['a', 'b']\n")
+	fs := flags()
+	if err := cli.Parse(fs, []string{"-output=line"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := cli.Configure(fs, "test", file); err != nil {
+		t.Fatal(err)
+	}
+	list, _ := fs.GetStringArray("list")
+	got := []string{fs.Lookup("reverseMapD").Value.String(), fs.Lookup("verbose").Value.String(), fs.Lookup("output").Value.String(), strings.Join(list, "+")}
+	if diff := cmp.Diff([]string{"/from/file", "true", "line", "a+b"}, got); diff != "" {
+		t.Errorf("flags after Configure (-want +got):\n%s", diff)
+	}
+	for name, text := range map[string]string{
+		"unknown key": "nosuch = 1\n", "syntax": "verbose = \n", "type": "verbose = 'perhaps'\n", "table": "[verbose]\n", "self": "config = 'x'\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			write(text)
+			err := cli.Configure(flags(), "test", file)
+			var s *cli.StatusError
+			if !errors.As(err, &s) || s.Status != cli.Usage || !strings.Contains(err.Error(), file) {
+				t.Errorf("Configure(%q) = %v, want a usage error that names the file", text, err)
+			}
+		})
+	}
+	write("sibling = 1\nverbose = true\n")
+	sibling := cli.NewFlagSet("other", "usage", io.Discard)
+	sibling.Int("sibling", 0, "")
+	if err := cli.Configure(flags(), "test", file, sibling); err != nil {
+		t.Errorf("Configure with a key of a sibling's: %v", err)
+	}
+	if err := cli.Configure(flags(), "test", file+".missing"); err == nil {
+		t.Error("a configuration file that was asked for and is missing is no error")
+	}
+}
+
+func TestRun(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		run    func() error
+		status int
+		stderr string
+	}{
+		{"fine", func() error { return nil }, 0, ""},
+		{"help", func() error { return pflag.ErrHelp }, 0, ""},
+		{"failure", func() error { return errors.New("read x: gone") }, 1, "c: read x: gone\n"},
+		{"usage", func() error { return cli.UsageError("what") }, 2, "c: what\nc: see c --help\n"},
+		{"attention", func() error { return cli.Status(cli.Attention) }, 3, ""},
+		{"panic", func() error { panic("boom") }, 1, "c: internal fault: boom\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var stderr bytes.Buffer
+			body := func(context.Context, []string, io.Reader, io.Writer, io.Writer) error { return test.run() }
+			status := cli.Run(t.Context(), "c", body, nil, nil, io.Discard, &stderr)
+			if status != test.status || !strings.HasPrefix(stderr.String(), test.stderr) || (test.stderr == "") != (stderr.Len() == 0) {
+				t.Errorf("Run = %d, %q, want %d, %q", status, stderr.String(), test.status, test.stderr)
+			}
+		})
+	}
+}
