@@ -1,0 +1,290 @@
+// Package bench_test measures syslog2db from outside, on every database: first
+// load against the engine's own bulk copy of the same rows, reruns, memory and
+// size. docs/benchmarks.md has results and says how to run it.
+package bench_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"xaltpipe/internal/testdb"
+)
+
+var (
+	program string // the command, built by TestMain
+	dir     string
+)
+
+func TestMain(m *testing.M) { os.Exit(runMain(m)) }
+
+func runMain(m *testing.M) int {
+	var err error
+	if dir, err = os.MkdirTemp("", "bench"); err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "syslog2db")
+	build := exec.Command("go", "build", "-o", program, "xaltpipe/cmd/syslog2db")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("build syslog2db: %v\n%s", err, out))
+	}
+	return testdb.Main(m)
+}
+
+// records is the size of the model log: XALT_BENCH_RECORDS, or 5,000.
+func records() int {
+	if n, err := strconv.Atoi(os.Getenv("XALT_BENCH_RECORDS")); err == nil && n > 0 {
+		return n
+	}
+	return 5000
+}
+
+// modelLog writes the model log of so many times the size once.
+func modelLog(b *testing.B, scale int) (log, maps string, size int64) {
+	b.Helper()
+	maps = filepath.Join(dir, "maps")
+	log = filepath.Join(dir, fmt.Sprintf("model%d.log", scale))
+	if info, err := os.Stat(log); err == nil {
+		return log, maps, info.Size()
+	}
+	if err := os.MkdirAll(maps, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	command := exec.Command("go", "run", "xaltpipe/scripts/bench/genlog", "--records", strconv.Itoa(records()), "--scale", strconv.Itoa(scale), "--rmap", filepath.Join(maps, "xalt_rmapT.json"))
+	out, err := os.Create(log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer out.Close()
+	var stderr bytes.Buffer
+	command.Stdout, command.Stderr = out, &stderr
+	if err := command.Run(); err != nil {
+		b.Fatalf("genlog: %v\n%s", err, stderr.String())
+	}
+	info, err := out.Stat()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return log, maps, info.Size()
+}
+
+// ingest runs the command and returns its wall time and peak memory in MB.
+func ingest(b *testing.B, d testdb.Database, args ...string) (seconds, peak float64, total int64) {
+	b.Helper()
+	command := exec.Command(program, append([]string{"--config", os.DevNull, "--db", d.URL, "--timezone", "UTC", "--stats", "json"}, args...)...)
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	began := time.Now()
+	if err := command.Run(); err != nil {
+		b.Fatalf("syslog2db: %v\n%s", err, stderr.String())
+	}
+	seconds = time.Since(began).Seconds()
+	var stats struct{ Records map[string]int64 }
+	if err := json.Unmarshal(stdout.Bytes(), &stats); err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range stats.Records {
+		total += n
+	}
+	usage, _ := command.ProcessState.SysUsage().(*syscall.Rusage)
+	return seconds, float64(usage.Maxrss) / 1024, total
+}
+
+// BenchmarkLoad is the first load of the model log: records/s, peak memory, and
+// the time in units of the engine's own bulk copy of the rows it made.
+func BenchmarkLoad(b *testing.B) {
+	log, maps, size := modelLog(b, 1)
+	for _, kind := range testdb.Kinds() {
+		b.Run(kind, func(b *testing.B) {
+			b.SetBytes(size)
+			var spent, floor, memory, n float64
+			for b.Loop() {
+				b.StopTimer()
+				d := testdb.New(b, kind)
+				b.StartTimer()
+				seconds, peak, total := ingest(b, d, "-reverseMapD="+maps, log)
+				b.StopTimer()
+				spent += seconds
+				memory = max(memory, peak)
+				n += float64(total)
+				floor += bulkCopy(b, d)
+				b.StartTimer()
+			}
+			b.ReportMetric(n/spent, "records/s")
+			b.ReportMetric(spent/floor, "x-bulk-copy")
+			b.ReportMetric(memory, "peak-MB")
+		})
+	}
+}
+
+// BenchmarkRerun is reading the same log again: with its position there is
+// nothing to do, with --full everything is known.
+func BenchmarkRerun(b *testing.B) {
+	log, maps, size := modelLog(b, 1)
+	for _, mode := range []string{"position", "full"} {
+		b.Run(mode, func(b *testing.B) {
+			d := testdb.New(b, "sqlite")
+			ingest(b, d, "-reverseMapD="+maps, log)
+			if mode == "full" {
+				b.SetBytes(size)
+			}
+			for b.Loop() {
+				ingest(b, d, "--full="+strconv.FormatBool(mode == "full"), log)
+			}
+		})
+	}
+}
+
+// BenchmarkMemory is the peak memory at 1, 4 and, with XALT_SOAK=1, 16 times
+// the input, and the size of the database.
+func BenchmarkMemory(b *testing.B) {
+	scales := []int{1, 4}
+	if os.Getenv("XALT_SOAK") == "1" {
+		scales = append(scales, 16)
+	}
+	for _, scale := range scales {
+		b.Run(strconv.Itoa(scale)+"x", func(b *testing.B) {
+			log, maps, size := modelLog(b, scale)
+			b.SetBytes(size)
+			var memory, stored float64
+			for b.Loop() {
+				d := testdb.New(b, "sqlite")
+				_, peak, _ := ingest(b, d, "-reverseMapD="+maps, log)
+				memory = max(memory, peak)
+				info, err := os.Stat(strings.TrimPrefix(d.URL, "sqlite:"))
+				if err != nil {
+					b.Fatal(err)
+				}
+				stored = float64(info.Size()) / 1e6
+			}
+			b.ReportMetric(memory, "peak-MB")
+			b.ReportMetric(stored, "database-MB")
+		})
+	}
+}
+
+// bulkCopy copies all rows into empty tables of the same schema in the
+// engine's own way, and returns how long that took, in seconds.
+func bulkCopy(b *testing.B, d testdb.Database) float64 {
+	b.Helper()
+	ctx := b.Context()
+	copied := testdb.New(b, d.Kind)
+	if out, err := exec.Command(program, "migrate", "--config", os.DevNull, "--db", copied.URL, "--timezone", "UTC").CombinedOutput(); err != nil {
+		b.Fatalf("migrate: %v\n%s", err, out)
+	}
+	from, to := d.Open(b), copied.Open(b)
+	tables := tablesOf(ctx, b, d.Kind, from)
+	for _, table := range tables { // the few rows that a new database has
+		if _, err := to.ExecContext(ctx, "DELETE FROM "+table); err != nil {
+			b.Fatal(err)
+		}
+	}
+	switch d.Kind {
+	case "postgres":
+		return copyPostgres(ctx, b, d.DSN, copied.DSN, tables)
+	case "mysql":
+		source := strings.TrimPrefix(strings.SplitN(d.URL, "?", 2)[0], "mysql://root@/")
+		return timed(func() {
+			for _, table := range tables {
+				execute(ctx, b, to, "INSERT INTO "+table+" SELECT * FROM "+source+"."+table)
+			}
+		})
+	}
+	conn, err := to.Conn(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, "ATTACH ? AS source", strings.TrimPrefix(d.URL, "sqlite:")); err != nil {
+		b.Fatal(err)
+	}
+	return timed(func() {
+		for _, table := range tables {
+			// The ORDER BY keeps SQLite from copying pages instead of rows.
+			if _, err := conn.ExecContext(ctx, "INSERT INTO main."+table+" SELECT * FROM source."+table+" ORDER BY 1"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func timed(f func()) float64 {
+	began := time.Now()
+	f()
+	return time.Since(began).Seconds()
+}
+
+func execute(ctx context.Context, b *testing.B, db *sql.DB, query string) {
+	b.Helper()
+	if _, err := db.ExecContext(ctx, query); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func tablesOf(ctx context.Context, b *testing.B, kind string, db *sql.DB) []string {
+	b.Helper()
+	query := map[string]string{
+		"sqlite":   "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+		"postgres": "SELECT tablename FROM pg_tables WHERE schemaname = 'public'",
+		"mysql":    "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'",
+	}[kind]
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer rows.Close()
+	var tables []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			b.Fatal(err)
+		}
+		tables = append(tables, name)
+	}
+	if err := rows.Err(); err != nil {
+		b.Fatal(err)
+	}
+	return tables
+}
+
+// copyPostgres times COPY FROM only.
+func copyPostgres(ctx context.Context, b *testing.B, from, to string, tables []string) (seconds float64) {
+	b.Helper()
+	source, err := pgx.Connect(ctx, from)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = source.Close(ctx) }() // nothing is lost with it
+	target, err := pgx.Connect(ctx, to)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = target.Close(ctx) }() // nothing is lost with it
+	for _, table := range tables {
+		var rows bytes.Buffer
+		if _, err := source.PgConn().CopyTo(ctx, &rows, "COPY "+table+" TO STDOUT BINARY"); err != nil {
+			b.Fatal(err)
+		}
+		seconds += timed(func() {
+			if _, err := target.PgConn().CopyFrom(ctx, io.Reader(&rows), "COPY "+table+" FROM STDIN BINARY"); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+	return seconds
+}
