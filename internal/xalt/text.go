@@ -175,71 +175,75 @@ func rawString(v gjson.Result) string {
 // pythonDumps writes a JSON array as Python's json.dumps does by default:
 // ", " between items and everything outside printable ASCII as \u escapes.
 func pythonDumps(array gjson.Result) string {
-	var b strings.Builder
-	b.WriteByte('[')
-	first := true
+	b := []byte{'['}
 	array.ForEach(func(_, item gjson.Result) bool {
-		if !first {
-			b.WriteString(", ")
+		if len(b) > 1 {
+			b = append(b, ", "...)
 		}
-		first = false
 		if item.Type == gjson.String {
-			pythonString(&b, rawString(item))
+			b = appendQuoted(b, rawString(item), func(dst []byte, rest string) ([]byte, int) {
+				if unit, ok := surrogateAt(rest); ok {
+					return fmt.Appendf(dst, `\u%04x`, unit), 3
+				}
+				return fmt.Appendf(dst, `\u%04x%02x`, escapeRune, rest[0]), 1 // not text at all: as Storable would have it
+			})
 		} else {
-			b.WriteString(Storable(item.Raw))
+			b = append(b, Storable(item.Raw)...)
 		}
 		return true
 	})
-	b.WriteByte(']')
-	return b.String()
+	return string(append(b, ']'))
 }
 
-func pythonString(b *strings.Builder, s string) {
-	b.WriteByte('"')
+// AppendString adds s to dst as a JSON string in ASCII, in which a byte that is
+// not UTF-8 is a lone surrogate, U+DC80 to U+DCFF, as Python has it in the names
+// of files. [Decode] keeps it reversibly, and XALT's own reader takes it.
+func AppendString(dst []byte, s string) []byte {
+	return appendQuoted(dst, s, func(dst []byte, rest string) ([]byte, int) { return fmt.Appendf(dst, `\udc%02x`, rest[0]), 1 })
+}
+
+// appendQuoted adds s as Python's json.dumps prints it. invalid adds what rest
+// begins with, which is not UTF-8, and tells of how many bytes it took care.
+func appendQuoted(dst []byte, s string, invalid func(dst []byte, rest string) ([]byte, int)) []byte {
+	dst = append(dst, '"')
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c >= ' ' && c <= '~' {
 			if c == '"' || c == '\\' {
-				b.WriteByte('\\')
+				dst = append(dst, '\\')
 			}
-			b.WriteByte(c)
+			dst = append(dst, c)
 			i++
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
 		if r == utf8.RuneError && n == 1 {
-			if unit, ok := surrogateAt(s[i:]); ok {
-				fmt.Fprintf(b, `\u%04x`, unit)
-				i += 3
-				continue
-			}
-			// Not text at all: as Storable would have it.
-			fmt.Fprintf(b, `\u%04x%02x`, escapeRune, c)
-			i++
+			dst, n = invalid(dst, s[i:])
+			i += n
 			continue
 		}
 		i += n
 		switch r {
 		case '\b':
-			b.WriteString(`\b`)
+			dst = append(dst, `\b`...)
 		case '\f':
-			b.WriteString(`\f`)
+			dst = append(dst, `\f`...)
 		case '\n':
-			b.WriteString(`\n`)
+			dst = append(dst, `\n`...)
 		case '\r':
-			b.WriteString(`\r`)
+			dst = append(dst, `\r`...)
 		case '\t':
-			b.WriteString(`\t`)
+			dst = append(dst, `\t`...)
 		default:
 			if r > 0xFFFF {
 				high, low := utf16.EncodeRune(r)
-				fmt.Fprintf(b, `\u%04x\u%04x`, high, low)
+				dst = fmt.Appendf(dst, `\u%04x\u%04x`, high, low)
 			} else {
-				fmt.Fprintf(b, `\u%04x`, r)
+				dst = fmt.Appendf(dst, `\u%04x`, r)
 			}
 		}
 	}
-	b.WriteByte('"')
+	return append(dst, '"')
 }
 
 // surrogateAt reads a surrogate as appendRune writes it.

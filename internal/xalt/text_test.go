@@ -122,6 +122,36 @@ func TestStrings(t *testing.T) {
 	}
 }
 
+// FuzzAppendString writes a string as JSON and reads it back.
+func FuzzAppendString(f *testing.F) {
+	for _, s := range []string{"numpy", "😀ï\uFFFD", "a\x00\xff\xc3", "\"\\\b\f\n\r\t\x7f", "\xed\xa0\xbd"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		token := string(xalt.AppendString(nil, s))
+		if i := strings.IndexFunc(token, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
+			t.Errorf("AppendString(%q) = %s, want printable ASCII", s, token)
+		}
+		// Invalid bytes come back as surrogates.
+		var want strings.Builder
+		for i := 0; i < len(s); {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r != utf8.RuneError || n > 1 {
+				want.WriteString(s[i : i+n])
+			} else {
+				want.WriteString("\xed" + string([]byte{0xB0 | s[i]>>6, 0x80 | s[i]&0x3F}))
+			}
+			i += n
+		}
+		if s == "" {
+			return // no package has this name
+		}
+		if got := pkgName(t, token); got != xalt.Storable(want.String()) {
+			t.Errorf("AppendString(%q) = %s, which is read as %q, want %q", s, token, got, xalt.Storable(want.String()))
+		}
+	})
+}
+
 // FuzzString compares with encoding/json where both say the same: lone
 // surrogates and invalid bytes are kept here and replaced there.
 func FuzzString(f *testing.F) {
