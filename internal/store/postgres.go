@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -47,7 +48,7 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 	if a.User != "" {
 		u.User = url.User(a.User)
 	}
-	mode := map[string]string{"verify": "verify-full", "require": "require", "off": "prefer"}[a.TLS]
+	mode := map[string]string{"verify": "verify-full", "require": "require", "off": "disable"}[a.TLS]
 	query := url.Values{"sslmode": {mode}, "application_name": {"syslog2db"}, "connect_timeout": {"20"}}
 	if a.Socket != "" {
 		query.Set("host", a.Socket)
@@ -57,12 +58,16 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 		}
 	}
 	if a.CAFile != "" {
+		if _, err := os.Stat(a.CAFile); err != nil {
+			return nil, err
+		}
 		query.Set("sslrootcert", a.CAFile)
 	}
 	u.RawQuery = query.Encode()
 	config, err := pgx.ParseConfig(u.String())
 	if err != nil {
-		return nil, errors.New("postgres: the address, or a setting in the environment, cannot be used")
+		// The string that it quotes has no password.
+		return nil, fmt.Errorf("postgres: the address, or a setting in the environment: %w", err)
 	}
 	if a.Password != "" {
 		config.Password = a.Password

@@ -71,12 +71,16 @@ type server struct {
 	count   int
 	mu      sync.Mutex
 	command func(dir string) (*exec.Cmd, error)
+	port    string // that the socket is named after; PostgreSQL's usual one if empty
 	stopped chan struct{}
 }
 
 var (
-	servers = map[string]*server{"postgres": {command: startPostgres}, "mysql": {command: startMariaDB}}
-	pgBins  = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin"}
+	servers = map[string]*server{
+		"postgres": {command: func(dir string) (*exec.Cmd, error) { return startPostgres(dir) }},
+		"mysql":    {command: func(dir string) (*exec.Cmd, error) { return startMariaDB(dir) }},
+	}
+	pgBins = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin"}
 )
 
 // Main runs a package's tests and stops the servers that they started.
@@ -99,12 +103,7 @@ func New(t testing.TB, kind string) Database {
 	}
 	s := servers[kind]
 	s.once.Do(func() { s.start(kind) })
-	if s.absent && os.Getenv("TEST_REQUIRE_DB") != "1" {
-		t.Skipf("%s is not installed: %v", kind, s.err)
-	}
-	if s.err != nil {
-		t.Fatalf("start %s: %v", kind, s.err)
-	}
+	s.check(t, kind)
 	s.mu.Lock()
 	s.count++
 	name := "test" + strconv.Itoa(s.count)
@@ -139,6 +138,18 @@ func New(t testing.TB, kind string) Database {
 	return d
 }
 
+// check ends the test if the server did not start: with a skip if it is not
+// installed and need not be.
+func (s *server) check(t testing.TB, kind string) {
+	t.Helper()
+	if s.absent && os.Getenv("TEST_REQUIRE_DB") != "1" {
+		t.Skipf("%s is not installed: %v", kind, s.err)
+	}
+	if s.err != nil {
+		t.Fatalf("start %s: %v", kind, s.err)
+	}
+}
+
 // Restart stops a server and starts it again; clients see their connections
 // break.
 func Restart(t testing.TB, kind string) {
@@ -165,7 +176,11 @@ func Admin(t testing.TB, kind string) *sql.DB {
 
 func (s *server) driver(kind string) (driver, dsn string) {
 	if kind == "postgres" {
-		return "pgx", "host=" + s.dir + " user=test database=postgres"
+		dsn = "host=" + s.dir + " user=test database=postgres"
+		if s.port != "" {
+			dsn += " port=" + s.port
+		}
+		return "pgx", dsn
 	}
 	return "mysql", "root@unix(" + s.dir + "/sock)/"
 }
@@ -288,7 +303,9 @@ func runOnce(cmd *exec.Cmd) error {
 	return nil
 }
 
-func startPostgres(dir string) (*exec.Cmd, error) {
+// startPostgres prepares a PostgreSQL server; more are settings that come after
+// the usual ones.
+func startPostgres(dir string, more ...string) (*exec.Cmd, error) {
 	initdb, err := find("initdb", pgBins...)
 	if err != nil {
 		return nil, err
@@ -303,11 +320,16 @@ func startPostgres(dir string) (*exec.Cmd, error) {
 			return nil, err
 		}
 	}
-	return unprivileged(exec.Command(filepath.Join(filepath.Dir(initdb), "postgres"), "-D", data, "-k", dir, "-h", "",
-		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=128MB", "-c", "max_wal_size=2GB"), dir, "postgres")
+	args := []string{
+		"-D", data, "-k", dir, "-h", "",
+		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=128MB", "-c", "max_wal_size=2GB",
+	}
+	return unprivileged(exec.Command(filepath.Join(filepath.Dir(initdb), "postgres"), append(args, more...)...), dir, "postgres")
 }
 
-func startMariaDB(dir string) (*exec.Cmd, error) {
+// startMariaDB prepares a MariaDB server; more are options that come after the
+// usual ones.
+func startMariaDB(dir string, more ...string) (*exec.Cmd, error) {
 	install, err := find("mariadb-install-db")
 	if err != nil {
 		return nil, err
@@ -326,6 +348,9 @@ func startMariaDB(dir string) (*exec.Cmd, error) {
 			return nil, err
 		}
 	}
-	return unprivileged(exec.Command(mariadbd, "--no-defaults", "--datadir="+data, "--socket="+filepath.Join(dir, "sock"), "--pid-file="+filepath.Join(dir, "pid"),
-		"--skip-networking", "--local-infile=1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=128M", "--skip-log-bin"), dir, "mysql")
+	args := []string{
+		"--no-defaults", "--datadir=" + data, "--socket=" + filepath.Join(dir, "sock"), "--pid-file=" + filepath.Join(dir, "pid"),
+		"--skip-networking", "--local-infile=1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=128M", "--skip-log-bin",
+	}
+	return unprivileged(exec.Command(mariadbd, append(args, more...)...), dir, "mysql")
 }

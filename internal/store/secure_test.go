@@ -1,0 +1,98 @@
+package store_test
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"xaltpipe/internal/store"
+	"xaltpipe/internal/testdb"
+)
+
+// TestTLS connects to servers that take encrypted connections only.
+func TestTLS(t *testing.T) {
+	for _, kind := range []string{"postgres", "mysql"} {
+		t.Run(kind, func(t *testing.T) {
+			s := testdb.NewSecure(t, kind)
+			t.Setenv("HOME", t.TempDir()) // no ~/.my.cnf, ~/.pgpass or certificates of its own
+			for _, tt := range []struct {
+				name, host, query, password string
+				want                        string // part of the error; empty: it connects
+			}{
+				{"verified", s.Host, "tls=verify&ca=" + s.CA, s.Password, ""},
+				{"encrypted", s.Host, "tls=require", s.Password, ""},
+				{"another authority", s.Host, "tls=verify&ca=" + s.OtherCA, s.Password, "certificate"},
+				{"the system's authorities", s.Host, "tls=verify", s.Password, "certificate"},
+				{"another name", "localhost", "tls=verify&ca=" + s.CA, s.Password, "certificate"},
+				{"plain", s.Host, "tls=off", s.Password, "denied"},
+				{"wrong password", s.Host, "tls=verify&ca=" + s.CA, "not" + s.Password, "denied"},
+				{"no such file", s.Host, "tls=verify&ca=/nonexistent", s.Password, "nonexistent"},
+			} {
+				t.Run(tt.name, func(t *testing.T) {
+					u := url.URL{Scheme: kind, User: url.UserPassword(s.User, tt.password), Host: tt.host + ":" + s.Port, Path: "/" + s.Database, RawQuery: tt.query}
+					a, err := store.ParseURL(u.String())
+					if err != nil {
+						t.Fatal(err)
+					}
+					db, err := store.Open(t.Context(), a, store.Options{Create: true})
+					if err == nil {
+						db.Close()
+					}
+					switch {
+					case tt.want == "" && err != nil:
+						t.Errorf("Open = %v, want a connection", err)
+					case tt.want != "" && err == nil:
+						t.Errorf("Open connected, want an error about %q", tt.want)
+					case err != nil && strings.Contains(err.Error(), s.Password):
+						t.Errorf("Open = %v, which holds the password", err)
+					case tt.want == "denied" && (strings.Contains(err.Error(), "authentication failed") || strings.Contains(err.Error(), "pg_hba")):
+					case err != nil && !strings.Contains(err.Error(), tt.want):
+						t.Errorf("Open = %v, want an error about %q", err, tt.want)
+					}
+				})
+			}
+			t.Run("password file", func(t *testing.T) {
+				home := t.TempDir()
+				t.Setenv("HOME", home)
+				name, text := ".my.cnf", "[client]\nuser = "+s.User+"\npassword = \""+s.Password+"\"\n"
+				if kind == "postgres" {
+					name, text = ".pgpass", "*:*:*:"+s.User+":"+strings.ReplaceAll(s.Password, ":", `\:`)+"\n"
+				}
+				if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				a, err := store.ParseURL(kind + "://" + s.User + "@" + s.Host + ":" + s.Port + "/" + s.Database + "?tls=verify&ca=" + s.CA)
+				if err != nil {
+					t.Fatal(err)
+				}
+				db, err := store.Open(t.Context(), a, store.Options{Create: true})
+				if err != nil {
+					t.Fatalf("Open with a password in ~/%s: %v", name, err)
+				}
+				db.Close()
+			})
+		})
+	}
+}
+
+// TestTLSDefault: a connection that leaves the host is verified unless that is
+// switched off.
+func TestTLSDefault(t *testing.T) {
+	for text, want := range map[string]string{
+		"mysql://u@db.example.org/x":              "verify",
+		"postgres://u@192.0.2.1:5432/x":           "verify",
+		"postgres://u@/x?host=db.example.org":     "verify",
+		"postgres://u@db.example.org/x?tls=off":   "off",
+		"mysql://u@localhost/x":                   "off",
+		"mysql://u@[::1]:3306/x":                  "off",
+		"mysql://u@/x?socket=/run/mysqld/my.sock": "off",
+		"mysql://u@127.0.0.1/x?tls=verify":        "verify",
+	} {
+		a, err := store.ParseURL(text)
+		if err != nil || a.TLS != want {
+			t.Errorf("ParseURL(%q) has TLS %q (%v), want %q", text, a.TLS, err, want)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package testdb
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"database/sql"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Secure is a server on a loopback port that lets its user in over TLS only,
+// and with a password.
+type Secure struct {
+	Host, Port     string
+	User, Password string
+	Database       string
+	CA             string // file with the certificate that signed the server's, which is for Host
+	OtherCA        string // the same for a certificate that has nothing to do with it
+}
+
+// NewSecure starts a server of a kind that has one, for one test.
+func NewSecure(t testing.TB, kind string) Secure {
+	t.Helper()
+	certs := t.TempDir()
+	s := Secure{Host: "127.0.0.1", User: "secure", Password: "p@ss:w/o'rd", Database: "secure"}
+	ca := certificate(t, nil, filepath.Join(certs, "ca"))
+	s.CA = filepath.Join(certs, "ca.crt")
+	certificate(t, nil, filepath.Join(certs, "other"))
+	s.OtherCA = filepath.Join(certs, "other.crt")
+
+	l, err := net.Listen("tcp", s.Host+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Port = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	l.Close() // free for the server
+
+	server := &server{}
+	server.command = func(dir string) (*exec.Cmd, error) {
+		// In a directory that will be the server's user's own.
+		name := filepath.Join(dir, "server")
+		certificate(t, ca, name)
+		var cmd *exec.Cmd
+		var err error
+		if kind == "postgres" {
+			cmd, err = startPostgres(dir, "-h", s.Host, "-p", s.Port, "-c", "ssl=on", "-c", "ssl_cert_file="+name+".crt", "-c", "ssl_key_file="+name+".key")
+			if err == nil {
+				hba := "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+				err = os.WriteFile(filepath.Join(dir, "data", "pg_hba.conf"), []byte(hba), 0o600)
+			}
+		} else {
+			cmd, err = startMariaDB(dir, "--skip-networking=0", "--bind-address="+s.Host, "--port="+s.Port, "--ssl-cert="+name+".crt", "--ssl-key="+name+".key")
+		}
+		if err == nil && cmd.SysProcAttr != nil {
+			c := cmd.SysProcAttr.Credential
+			err = os.Chown(name+".key", int(c.Uid), int(c.Gid))
+		}
+		return cmd, err
+	}
+	t.Cleanup(server.stop)
+	server.port = s.Port
+	server.start(kind)
+	server.check(t, kind)
+
+	admin, err := sql.Open(server.driver(kind))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	statements := []string{
+		"CREATE USER secure@'%' IDENTIFIED BY 'p@ss:w/o''rd' REQUIRE SSL",
+		"CREATE DATABASE secure",
+		"GRANT ALL ON secure.* TO secure@'%'",
+	}
+	if kind == "postgres" {
+		statements = []string{"CREATE ROLE secure LOGIN PASSWORD 'p@ss:w/o''rd'", "CREATE DATABASE secure OWNER secure"}
+	}
+	for _, statement := range statements {
+		if _, err := admin.ExecContext(context.Background(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	return s
+}
+
+// signer is a certificate with its key.
+type signer struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// certificate writes NAME.crt and NAME.key: an authority if by is nil, else a
+// server's certificate for 127.0.0.1.
+func certificate(t testing.TB, by *signer, name string) *signer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: filepath.Base(name)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	parent := &signer{template, key}
+	if by == nil {
+		template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	} else {
+		parent = by
+		template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent.cert, &key.PublicKey, parent.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "PRIVATE KEY", Bytes: private}} {
+		mode := os.FileMode(0o600)
+		if file == ".crt" {
+			mode = 0o644
+		}
+		if err := os.WriteFile(name+file, pem.EncodeToMemory(block), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &signer{made, key}
+}
