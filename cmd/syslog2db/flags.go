@@ -184,10 +184,10 @@ func (r *reading) options(stderr io.Writer) (ingest.Options, error) {
 			return o, err
 		}
 		o.Modules = maps
-		if r.verbose {
+		if r.verbose || r.debug {
 			note(stderr, "reverse maps: %s", strings.Join(maps.Files(), ", "))
 		}
-	} else if r.verbose {
+	} else if !r.quiet {
 		note(stderr, "no reverse map (--reverseMapD): modules are not named")
 	}
 	var err error

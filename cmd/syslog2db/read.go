@@ -64,6 +64,9 @@ func read(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		return err
 	}
 	defer db.Close()
+	if r.verbose || r.debug {
+		note(stderr, "rows are sent by %s", db.BulkWay())
+	}
 	opts.Zone = db.Zone()
 	bar := newProgress(stderr, files, r.quiet || r.debug)
 	opts.Progress = bar.add

@@ -27,7 +27,8 @@ type dialect struct {
 	keep func(key []string) string
 	// bulk adds rows that are not there in the engine's fastest way; nil: with
 	// INSERT.
-	bulk func(ctx context.Context, s *session, table string, columns []string, rows [][]any) error
+	bulk    func(ctx context.Context, s *session, table string, columns []string, rows [][]any) error
+	bulkWay string // what bulk is, or why there is none, for people
 	// packed texts are stored as COMPRESS() writes them.
 	packed bool
 	// transactional tells whether DDL can be rolled back.

@@ -117,8 +117,9 @@ func openMySQL(ctx context.Context, a Address) (*sql.DB, dialect, error) {
 	}
 	d.types.Options = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=" + collation
 	d.types.Clustered = d.types.Options
+	d.bulkWay = "INSERT of many rows, as the server has local_infile off"
 	if localInfile == "1" {
-		d.bulk = loadData
+		d.bulk, d.bulkWay = loadData, "LOAD DATA LOCAL"
 	}
 	return pool, d, nil
 }

@@ -30,6 +30,7 @@ var postgres = dialect{
 	upsert:        sqlite.upsert,
 	keep:          sqlite.keep,
 	bulk:          copyFrom,
+	bulkWay:       "COPY",
 	classify:      classifyPostgres,
 }
 

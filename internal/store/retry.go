@@ -94,8 +94,13 @@ func read[T any](ctx context.Context, db *DB, what string, f func() (T, error)) 
 // letters. Then the rest is several transactions, the last of which moves the
 // position, so that a crash in between does no harm: what is read again is
 // known by its digest.
-func (db *DB) Write(ctx context.Context, b *ingest.Batch) (ingest.Outcome, error) {
-	outcome, err := db.writeOnce(ctx, b)
+func (db *DB) Write(ctx context.Context, b *ingest.Batch) (outcome ingest.Outcome, err error) {
+	defer func() {
+		if err != nil && !errors.Is(err, ingest.ErrMoved) {
+			err = fmt.Errorf("write to %s: %w", db.name, err)
+		}
+	}()
+	outcome, err = db.writeOnce(ctx, b)
 	if err == nil || db.dialect.classify(err) != badData || b.Records() == 0 {
 		return outcome, err
 	}

@@ -31,6 +31,7 @@ var sqlite = dialect{
 	},
 	keep:     func(key []string) string { return " ON CONFLICT (" + strings.Join(key, ", ") + ") DO NOTHING" },
 	classify: classifySQLite,
+	bulkWay:  "INSERT of many rows",
 }
 
 // classifySQLite: the driver waits for locks itself, so only the disk and the

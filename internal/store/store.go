@@ -131,6 +131,9 @@ func (db *DB) setZone(ctx context.Context, o Options) error {
 // Zone is the time zone of the database's dates.
 func (db *DB) Zone() *time.Location { return db.zone }
 
+// BulkWay says how new rows reach the database, for people.
+func (db *DB) BulkWay() string { return db.dialect.bulkWay }
+
 // Close closes the database.
 func (db *DB) Close() error {
 	db.writer.mu.Lock()

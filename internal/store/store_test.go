@@ -3,6 +3,7 @@ package store_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,8 +59,14 @@ func TestSampleOnEveryDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		in := ingest.New(open(t, d), options(t))
+	bulk := map[string]string{"sqlite": "INSERT", "postgres": "COPY", "mysql": "LOAD DATA LOCAL", "mysql without local_infile": "INSERT"}
+	check := func(t *testing.T, d testdb.Database, way string) {
+		t.Helper()
+		db := open(t, d)
+		if got := db.BulkWay(); !strings.HasPrefix(got, way) {
+			t.Errorf("rows are sent by %s, want %s", got, way)
+		}
+		in := ingest.New(db, options(t))
 		if err := in.Run(t.Context(), []string{log.Name()}, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -70,5 +77,13 @@ func TestSampleOnEveryDatabase(t *testing.T) {
 		if diff := oracle.Diff(got, want); diff != "" {
 			t.Errorf("dump (+got -want):\n%s", diff)
 		}
+	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) { check(t, d, bulk[d.Kind]) })
+	t.Run("mysql without local_infile", func(t *testing.T) {
+		d := testdb.New(t, "mysql")
+		admin := testdb.Admin(t, "mysql")
+		mustExec(t, admin, "SET GLOBAL local_infile = 0")
+		defer mustExec(t, admin, "SET GLOBAL local_infile = 1")
+		check(t, d, bulk["mysql without local_infile"])
 	})
 }
