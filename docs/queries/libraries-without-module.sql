@@ -1,10 +1,14 @@
 -- Libraries without a module: what the reverse map does not name, most runs
--- first.
-SELECT o.object_path, COUNT(DISTINCT r.run_id) AS n_runs, COUNT(DISTINCT r.user) AS n_users
-FROM xalt_object o
-JOIN join_run_object j ON j.obj_id = o.obj_id
-JOIN xalt_run r ON r.run_id = j.run_id
+-- first. Runs of one user with the same libraries are counted together first.
+SELECT o.object_path, SUM(same.n) AS n_runs, COUNT(DISTINCT same.user) AS n_users
+FROM (
+  SELECT r.object_set_id, r.user, COUNT(*) AS n
+  FROM xalt_run r
+  WHERE r.date >= '2000-01-01' AND r.date < '2100-01-01'
+  GROUP BY r.object_set_id, r.user
+) same
+JOIN object_set_member m ON m.set_id = same.object_set_id
+JOIN xalt_object o ON o.obj_id = m.obj_id
 WHERE o.module_name IS NULL
-  AND r.date >= '2000-01-01' AND r.date < '2100-01-01'
 GROUP BY o.object_path
 ORDER BY n_runs DESC, o.object_path;

@@ -5,4 +5,5 @@ FROM xalt_link l
 JOIN join_link_object j ON j.link_id = l.link_id
 JOIN xalt_object o ON o.obj_id = j.obj_id
 WHERE l.exec_path LIKE '%'
+  AND l.date >= '2000-01-01' AND l.date < '2100-01-01'
 ORDER BY l.uuid, o.object_path, o.hash_id;

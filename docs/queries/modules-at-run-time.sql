@@ -1,12 +1,15 @@
 -- Modules at run time: how many runs loaded a library of each module, and of how
--- many users, accounts and jobs.
-SELECT o.module_name, COUNT(DISTINCT r.run_id) AS n_runs, COUNT(DISTINCT r.user) AS n_users,
+-- many users, accounts and jobs. Most runs share their set of libraries with
+-- others, so the modules of each set are found once.
+SELECT mods.module_name, COUNT(*) AS n_runs, COUNT(DISTINCT r.user) AS n_users,
   COUNT(DISTINCT r.account) AS n_accounts, COUNT(DISTINCT r.job_id) AS n_jobs
-FROM xalt_object o
-JOIN join_run_object j ON j.obj_id = o.obj_id
-JOIN xalt_run r ON r.run_id = j.run_id
-WHERE o.module_name IS NOT NULL
-  AND r.syshost LIKE '%' AND r.queue LIKE '%'
+FROM (
+  SELECT DISTINCT m.set_id, o.module_name
+  FROM xalt_object o JOIN object_set_member m ON m.obj_id = o.obj_id
+  WHERE o.module_name IS NOT NULL
+) mods
+JOIN xalt_run r ON r.object_set_id = mods.set_id
+WHERE r.syshost LIKE '%' AND r.queue LIKE '%'
   AND r.date >= '2000-01-01' AND r.date < '2100-01-01'
-GROUP BY o.module_name
-ORDER BY n_runs DESC, o.module_name;
+GROUP BY mods.module_name
+ORDER BY n_runs DESC, mods.module_name;

@@ -33,7 +33,10 @@ type dialect struct {
 	packed bool
 	// transactional tells whether DDL can be rolled back.
 	transactional bool
-	classify      func(error) errorClass
+	// optimize keeps the planner's figures about the tables up to date; empty:
+	// the server does that itself.
+	optimize string
+	classify func(error) errorClass
 }
 
 // schemaTypes are the words that the schema's templates use.

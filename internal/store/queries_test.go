@@ -190,6 +190,31 @@ func TestXALTQueries(t *testing.T) {
 	}
 }
 
+// TestViews asks in XALT's words, by its tables for joins, what the documented
+// queries ask by sets.
+func TestViews(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := filled(t, d)
+		ours := queries(t, d.Kind)
+		for name, query := range map[string]string{
+			"modules-at-run-time": `SELECT o.module_name, COUNT(DISTINCT r.run_id), COUNT(DISTINCT r.user), COUNT(DISTINCT r.account), COUNT(DISTINCT r.job_id)
+FROM xalt_object o JOIN join_run_object j ON j.obj_id = o.obj_id JOIN xalt_run r ON r.run_id = j.run_id WHERE o.module_name IS NOT NULL GROUP BY o.module_name`,
+			"libraries": `SELECT ROUND(SUM(r.num_cores * r.run_time / 3600.0)), COUNT(DISTINCT r.user), COUNT(r.date), COUNT(DISTINCT r.job_id), o.object_path, MIN(o.module_name)
+FROM xalt_object o, join_run_object j, xalt_run r WHERE o.module_name IS NOT NULL AND o.module_name <> 'NULL' AND o.obj_id = j.obj_id AND j.run_id = r.run_id GROUP BY o.object_path`,
+			"libraries-without-module": `SELECT o.object_path, COUNT(DISTINCT r.run_id), COUNT(DISTINCT r.user)
+FROM xalt_object o JOIN join_run_object j ON j.obj_id = o.obj_id JOIN xalt_run r ON r.run_id = j.run_id WHERE o.module_name IS NULL GROUP BY o.object_path`,
+			"library-users": `SELECT r.user, COUNT(*), MAX(r.date)
+FROM xalt_object o JOIN join_run_object j ON j.obj_id = o.obj_id JOIN xalt_run r ON r.run_id = j.run_id WHERE o.object_path LIKE '%/libc.so%' GROUP BY r.user`,
+			"environment": `SELECT j.env_value, COUNT(*), COUNT(DISTINCT r.user)
+FROM xalt_env_name e JOIN join_run_env j ON j.env_id = e.env_id JOIN xalt_run r ON r.run_id = j.run_id WHERE e.env_name = 'PATH' GROUP BY j.env_value`,
+		} {
+			if diff := cmp.Diff(answer(t, db, query), answer(t, db, ours[name])); diff != "" {
+				t.Errorf("%s (-by XALT's tables +ours):\n%s", name, diff)
+			}
+		}
+	})
+}
+
 var (
 	sqlNoise = regexp.MustCompile(`(?m)--.*$|'[^']*'`)
 	bareUser = regexp.MustCompile("(?i)(^|[^.\"`\\w])user\\b")

@@ -52,7 +52,7 @@ func (db *DB) transact(ctx context.Context, f func(*session) error) (err error) 
 	if _, err := s.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	committed = true
+	committed, db.wrote = true, true
 	return nil
 }
 

@@ -32,6 +32,7 @@ var sqlite = dialect{
 	keep:     func(key []string) string { return " ON CONFLICT (" + strings.Join(key, ", ") + ") DO NOTHING" },
 	classify: classifySQLite,
 	bulkWay:  "INSERT of many rows",
+	optimize: "PRAGMA optimize",
 }
 
 // classifySQLite: the driver waits for locks itself, so only the disk and the
@@ -65,7 +66,7 @@ func openSQLite(path string, create bool) (*sql.DB, error) {
 	}
 	query := url.Values{"_pragma": {
 		"busy_timeout(600000)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(OFF)",
-		"cache_size(-16384)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)",
+		"cache_size(-16384)", "analysis_limit(1000)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)",
 	}}
 	// As a URI, so that no character of the path is taken for an option.
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())

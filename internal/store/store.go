@@ -24,6 +24,7 @@ type DB struct {
 	known   *idCache
 	unions  *unionCache
 	writer  session
+	wrote   bool                    // a transaction was committed
 	onWrite func(step string) error // a test's fault
 }
 
@@ -138,6 +139,11 @@ func (db *DB) BulkWay() string { return db.dialect.bulkWay }
 func (db *DB) Close() error {
 	db.writer.mu.Lock()
 	defer db.writer.mu.Unlock()
+	if db.wrote && db.dialect.optimize != "" {
+		// The planner's figures are for speed only: what fails now is tried
+		// when the next writer closes.
+		_, _ = db.sql.ExecContext(context.Background(), db.dialect.optimize)
+	}
 	db.writer.drop()
 	return db.sql.Close()
 }

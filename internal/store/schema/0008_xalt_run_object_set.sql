@@ -1,1 +1,1 @@
-CREATE INDEX xalt_run_object_set ON xalt_run (object_set_id)
+CREATE INDEX xalt_run_object_set ON xalt_run (object_set_id, date)

@@ -1,1 +1,1 @@
-CREATE INDEX xalt_run_env_set ON xalt_run (env_set_id)
+CREATE INDEX xalt_run_env_set ON xalt_run (env_set_id, date)
