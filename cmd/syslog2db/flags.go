@@ -187,8 +187,6 @@ func (r *reading) options(stderr io.Writer) (ingest.Options, error) {
 		if r.verbose || r.debug {
 			note(stderr, "reverse maps: %s", strings.Join(maps.Files(), ", "))
 		}
-	} else if !r.quiet {
-		note(stderr, "no reverse map (--reverseMapD): modules are not named")
 	}
 	var err error
 	if o.Filter, err = readFilter(r.filter); err != nil {
@@ -196,6 +194,13 @@ func (r *reading) options(stderr io.Writer) (ingest.Options, error) {
 	}
 	o.Accounts, err = readAccounts(r.accounts)
 	return o, err
+}
+
+// sayNoMap tells that modules will not be named.
+func (r *reading) sayNoMap(stderr io.Writer) {
+	if r.maps == "" && !r.quiet {
+		note(stderr, "no reverse map (--reverseMapD): modules are not named")
+	}
 }
 
 // maxSetting bounds a file of settings, in bytes.

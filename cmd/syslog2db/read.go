@@ -59,6 +59,7 @@ func read(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	if err != nil {
 		return err
 	}
+	r.sayNoMap(stderr)
 	db, err := r.open(ctx, true)
 	if err != nil {
 		return err

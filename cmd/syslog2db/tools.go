@@ -133,6 +133,7 @@ func deadLetters(ctx context.Context, args []string, _ io.Reader, stdout, stderr
 		if opts, err = r.options(stderr); err != nil {
 			return err
 		}
+		r.sayNoMap(stderr)
 	}
 	db, err := r.open(ctx, false)
 	if err != nil {
