@@ -167,8 +167,10 @@ func rotation(t *testing.T, logs, pidFile string) (conf, state string) {
 	}
 	text := mustRead(t, "logrotate/xalt")
 	for _, pair := range [][2]string{
-		{"/var/log/xalt", logs + "/xalt"}, {"/usr/lib/xaltpipe/xalt-rotate", script},
-		{"/usr/lib/rsyslog/rsyslog-rotate", "kill -HUP $(cat " + pidFile + ")"}, {"root xaltpipe", "root root"},
+		{"/var/log/xalt", logs + "/xalt"},
+		{"/usr/lib/xaltpipe/xalt-rotate", script},
+		{"/usr/lib/rsyslog/rsyslog-rotate", "kill -HUP $(cat " + pidFile + ")"},
+		{"root xaltpipe", "root root"},
 	} {
 		if !strings.Contains(text, pair[0]) {
 			t.Fatalf("logrotate/xalt does not say %q", pair[0])
@@ -261,7 +263,7 @@ func TestLogrotateSyntax(t *testing.T) {
 		t.Errorf("logrotate -d: %v\n%s", err, out)
 	}
 	text := mustRead(t, "logrotate/xalt")
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.Lines(text) {
 		if strings.TrimSpace(line) == "copytruncate" {
 			t.Error("copytruncate loses lines")
 		}

@@ -84,14 +84,6 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// run runs a command and wants it to succeed without a word.
-func run(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-		t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out)
-	}
-}
-
 // freePort is a port of the loopback address that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
@@ -99,7 +91,7 @@ func freePort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -187,6 +179,6 @@ func listens(port string) bool {
 	if err != nil {
 		return false
 	}
-	c.Close()
+	_ = c.Close() // it was only to see
 	return true
 }

@@ -62,7 +62,7 @@ func logSocket(t *testing.T, socket string) *net.UnixConn {
 		c, err = net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
 		return err == nil
 	})
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 

@@ -29,15 +29,15 @@ func (g *generator) rows(count int) string {
 	return fmt.Sprintf("(WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < %d) SELECT n FROM c) g", count-1)
 }
 
-// hash is 16 bytes that are another for each value of an expression.
-func (g *generator) hash(expr string) string {
+// hash is 16 bytes that are another for each n.
+func (g *generator) hash() string {
 	switch g.kind {
 	case "postgres":
-		return "decode(lpad(to_hex(" + expr + "), 32, '0'), 'hex')"
+		return "decode(lpad(to_hex(n), 32, '0'), 'hex')"
 	case "mysql":
-		return "UNHEX(LPAD(HEX(" + expr + "), 32, '0'))"
+		return "UNHEX(LPAD(HEX(n), 32, '0'))"
 	}
-	return "CAST(printf('%016d', " + expr + ") AS BLOB)"
+	return "CAST(printf('%016d', n) AS BLOB)"
 }
 
 // div divides integers.
@@ -126,29 +126,29 @@ func largeDatabase(t *testing.T, d testdb.Database, runs int) *sql.DB {
 	one := func(n int) string { return fmt.Sprint(n) }
 	g.insert(t, "xalt_object", manyObjects, map[string]string{
 		"obj_id": "n + 1", "object_path": "'/apps/lib' || (n % 700) || '/' || n || '.so'", "syshost": "'cluster'", "hash_id": "'h' || n",
-		"module_name": "CASE WHEN n % 8 = 0 THEN 'module' || (n % 300) || '/1.0' END", "timestamp": g.date("0"), "lib_type": "'so'", "hash": g.hash("n"),
+		"module_name": "CASE WHEN n % 8 = 0 THEN 'module' || (n % 300) || '/1.0' END", "timestamp": g.date("0"), "lib_type": "'so'", "hash": g.hash(),
 	})
 	for _, set := range []struct {
 		name, member   string
 		sets, each, of int
 	}{{"object", "obj_id", objectSets, setObjects, manyObjects}, {"env", "value_id", envSets, setValues, manyValues}, {"function", "func_id", functionSets, functions, manyFunctions}} {
-		g.insert(t, set.name+"_set", set.sets, map[string]string{"set_id": "n + 1", "hash": g.hash("n"), "members": one(set.each)})
+		g.insert(t, set.name+"_set", set.sets, map[string]string{"set_id": "n + 1", "hash": g.hash(), "members": one(set.each)})
 		// The first members are those that all sets have, as with libc.
 		g.insert(t, set.name+"_set_member", set.sets*set.each, map[string]string{
 			"set_id": g.div("n", set.each) + " + 1", "ordinal": fmt.Sprintf("n %% %d", set.each),
 			set.member: fmt.Sprintf("CASE WHEN n %% %d < 3 THEN n %% %d ELSE (n * 7919) %% %d END + 1", set.each, set.each, set.of),
 		})
 	}
-	g.insert(t, "xalt_env_name", environmentNames, map[string]string{"env_id": "n + 1", "env_name": "CASE WHEN n = 7 THEN 'PATH' ELSE 'VARIABLE' || n END", "hash": g.hash("n")})
-	g.insert(t, "env_value", manyValues, map[string]string{"value_id": "n + 1", "env_id": fmt.Sprintf("n %% %d + 1", environmentNames), "env_value": "'/a/value/of/some/length/' || n", "hash": g.hash("n")})
-	g.insert(t, "xalt_function", manyFunctions, map[string]string{"func_id": "n + 1", "function_name": "'f_' || n", "hash": g.hash("n")})
+	g.insert(t, "xalt_env_name", environmentNames, map[string]string{"env_id": "n + 1", "env_name": "CASE WHEN n = 7 THEN 'PATH' ELSE 'VARIABLE' || n END", "hash": g.hash()})
+	g.insert(t, "env_value", manyValues, map[string]string{"value_id": "n + 1", "env_id": fmt.Sprintf("n %% %d + 1", environmentNames), "env_value": "'/a/value/of/some/length/' || n", "hash": g.hash()})
+	g.insert(t, "xalt_function", manyFunctions, map[string]string{"func_id": "n + 1", "function_name": "'f_' || n", "hash": g.hash()})
 	second := func(count int) string { // spread over the years, in their order
 		return fmt.Sprintf("n * %d + %s", years/count, g.div(fmt.Sprintf("n * %d", years%count), count))
 	}
 	g.insert(t, "xalt_link", links, map[string]string{
 		"uuid": uuid("n"), "hash_id": "'h' || n", "date": g.date(second(links)), "link_program": "'cc' || (n % 5)", "link_path": "'/usr/bin/cc'", "link_line": g.packed("'cc -o a.out ' || n"),
 		"cwd": "'/home'", "build_user": "'user' || (n % 900)", "build_syshost": "'cluster'", "build_epoch": second(links), "exec_path": "'/home/a.out' || (n % 5000)",
-		"object_set_id": fmt.Sprintf("n %% %d + 1", objectSets), "function_set_id": fmt.Sprintf("n %% %d + 1", functionSets), "digest": g.hash("n"), "imported": "0",
+		"object_set_id": fmt.Sprintf("n %% %d + 1", objectSets), "function_set_id": fmt.Sprintf("n %% %d + 1", functionSets), "digest": g.hash(), "imported": "0",
 	})
 	g.insert(t, "xalt_run", runs, map[string]string{
 		"job_id": "'job' || (" + g.div("n", 3) + ")", "run_uuid": uuid("n"), "date": g.date(second(runs)), "syshost": "'cluster'", "uuid": fmt.Sprintf("CASE WHEN n %% 3 = 0 THEN 'uuid-' || ((n * 31) %% %d) END", links),
@@ -156,10 +156,10 @@ func largeDatabase(t *testing.T, d testdb.Database, runs int) *sql.DB {
 		"num_cores": "n % 128 + 1", "num_nodes": "1", "num_threads": "1", "num_gpus": "0", "queue": "'normal'", "sum_runs": "0", "sum_time": "0",
 		"user": "'user' || ((n * 13) % 900)", "exec_path": "'/home/bin/a.out' || (n % 5000)", "module_name": "CASE WHEN n % 2 = 0 THEN 'module' || (n % 300) || '/1.0' END", "cwd": "'/home/user/some/directory'",
 		"cmdline": g.packed("'[\"a.out\", \"--input\", \"file' || n || '\"]'"), "object_set_id": fmt.Sprintf("(n * 17) %% %d + 1", objectSets), "env_set_id": fmt.Sprintf("(n * 19) %% %d + 1", envSets),
-		"claim": g.hash("n"), "imported": "0",
+		"claim": g.hash(), "imported": "0",
 	})
 	g.insert(t, "pkg", runs/5, map[string]string{
-		"pkg_id": "n + 1", "run_uuid": uuid("n * 4"), "program": "'python'", "pkg_name": "'package' || (n % 400)", "pkg_version": "'1.' || (n % 7)", "pkg_path": "'/apps/python'", "hash": g.hash("n"), "imported": "0",
+		"pkg_id": "n + 1", "run_uuid": uuid("n * 4"), "program": "'python'", "pkg_name": "'package' || (n % 400)", "pkg_version": "'1.' || (n % 7)", "pkg_path": "'/apps/python'", "hash": g.hash(), "imported": "0",
 	})
 	g.insert(t, "xalt_field_of_science", 200, map[string]string{"account": "'account' || n", "field_of_science": "'field' || (n % 20)", "directorate": "'d'"})
 	switch d.Kind {

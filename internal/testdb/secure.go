@@ -44,7 +44,7 @@ func NewSecure(t testing.TB, kind string) Secure {
 		t.Fatal(err)
 	}
 	s.Port = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	l.Close() // free for the server
+	_ = l.Close() // free for the server
 
 	server := &server{}
 	server.command = func(dir string) (*exec.Cmd, error) {
