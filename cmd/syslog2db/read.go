@@ -24,6 +24,9 @@ type readCommand struct {
 	metrics string
 	logs    []string
 	ignored string
+	live    bool
+	// interval lies between two looks at followed files.
+	interval time.Duration
 }
 
 func (r *readCommand) define(stdout io.Writer) {
@@ -33,6 +36,8 @@ func (r *readCommand) define(stdout io.Writer) {
 	r.fs.BoolVar(&r.full, "full", false, "read files from their beginning, whatever was read before")
 	r.fs.BoolVarP(&r.quiet, "quiet", "q", false, "print nothing unless something is wrong (for cron)")
 	r.fs.IntVar(&r.batch, "batch-records", 4000, "`RECORDS` in one transaction")
+	r.fs.BoolVar(&r.live, "follow", false, "go on reading as the files grow, through rotation, until SIGTERM; a directory stands for the logs in it; SIGHUP reads reverse maps, filter and accounts again")
+	r.fs.DurationVar(&r.interval, "interval", 250*time.Millisecond, "`TIME` between two looks at files that are followed")
 	r.fs.StringArrayVar(&r.logs, "syslog", nil, "read `FILE`, as if it stood behind the flags (XALT's name)")
 	r.fs.StringVar(&r.ignored, "leftover_fn", "", "ignored `FILE`: incomplete records wait in the database (XALT's name)")
 }
@@ -51,9 +56,16 @@ func read(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		return cli.UsageError("--stats is %q, not text, json or none", r.stats)
 	case r.batch < 1 || r.batch > 1_000_000:
 		return cli.UsageError("--batch-records is %d, not between 1 and 1000000", r.batch)
+	case r.interval < time.Millisecond || r.interval > time.Hour:
+		return cli.UsageError("--interval is %v, not between 1ms and 1h", r.interval)
+	case !r.live && r.fs.Changed("interval"):
+		return cli.UsageError("--interval is for --follow")
 	}
 	if r.ignored != "" {
 		note(stderr, "--leftover_fn is ignored: incomplete records wait in the database, see syslog2db pending")
+	}
+	if r.live {
+		return r.follow(ctx, files, stdout, stderr)
 	}
 	opts, err := r.options(stderr)
 	if err != nil {

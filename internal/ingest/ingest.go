@@ -41,6 +41,9 @@ type Options struct {
 	KeepWaiting  time.Duration // log time after which an incomplete record becomes a dead letter
 	Limits       xalt.Limits
 	Clock        bool // look at the time of every block, not of one per record
+	// Stop, when it is closed, ends reading as the end of the source does: what
+	// was read is stored with its position. nil: never.
+	Stop <-chan struct{}
 
 	Debug    *slog.Logger                     // explains decisions per record, at level debug those that are nothing special; nil: no
 	Warn     func(format string, args ...any) // what the user should know; nil: nobody
@@ -74,6 +77,15 @@ func setDefault[T comparable](p *T, value T) {
 	var zero T
 	if *p == zero {
 		*p = value
+	}
+}
+
+func (o *Options) stopping() bool {
+	select {
+	case <-o.Stop:
+		return true
+	default:
+		return false
 	}
 }
 

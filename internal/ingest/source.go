@@ -93,10 +93,16 @@ func (in *Ingester) read(ctx context.Context, name string, stdin io.Reader) erro
 		defer f.Close()
 		return in.readStream(ctx, name, f)
 	}
-	in.c.origins = false
 	in.stats.Sources++
+	return in.readAll(ctx, name, name)
+}
+
+// readAll reads a log to its end, however often it must begin anew. name is
+// what it is called, path where it can be opened.
+func (in *Ingester) readAll(ctx context.Context, name, path string) error {
+	in.c.origins = false
 	for {
-		again, err := in.readLog(ctx, name)
+		again, err := in.readLog(ctx, name, path)
 		switch {
 		case errors.Is(err, ErrRefused) && !in.c.origins:
 			in.opts.debug("the database refuses a record: read again to find it", "source", name, "err", err)
@@ -190,8 +196,13 @@ func (in *Ingester) lines(ctx context.Context, r *lineReader, p *messageParser, 
 				return err
 			}
 		}
-		if n%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if n%1024 == 0 {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if in.opts.stopping() {
+				return nil // what was read so far is stored
+			}
 		}
 	}
 }
@@ -359,8 +370,8 @@ func (s *Source) sum() ([]byte, error) {
 
 // readLog reads a log from where it was left. again asks to be called once
 // more: the log became shorter while it was read.
-func (in *Ingester) readLog(ctx context.Context, name string) (again bool, err error) {
-	o, err := openForReading(name, func(int64, int64) {})
+func (in *Ingester) readLog(ctx context.Context, name, path string) (again bool, err error) {
+	o, err := openForReading(path, func(int64, int64) {})
 	if err != nil {
 		if errors.Is(err, ErrDamaged) {
 			in.stats.Damaged++
@@ -382,7 +393,7 @@ func (in *Ingester) readLog(ctx context.Context, name string) (again bool, err e
 	if start.Position > 0 {
 		in.opts.debug("read on", "source", name, "position", start.Position)
 	}
-	content, err := o.from(name, start.Position, in.opts.Progress)
+	content, err := o.from(path, start.Position, in.opts.Progress)
 	if err != nil {
 		return false, err
 	}

@@ -1,0 +1,266 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Following says how logs are followed; see [Ingester.Follow].
+type Following struct {
+	// Interval lies between two looks at the files.
+	Interval time.Duration
+	// Settings is called before each look and may change modules, filter and
+	// accounts; it reports whether it did.
+	Settings func(*Options) (changed bool)
+	// Looked is called after each look, with the number of sources that were
+	// read on.
+	Looked func(read int)
+}
+
+// How long a log that was renamed or deleted is still read, since its writer
+// may not know yet, and how often waiting blocks are swept.
+const (
+	leavingFor = time.Minute
+	sweepEvery = 10 * time.Minute
+)
+
+// followed is a log that is looked at again and again.
+type followed struct {
+	name string
+	file *os.File    // held open, so that the log stays within reach when it is renamed
+	seen os.FileInfo // as it was when it was read last; nil: never
+	left time.Time   // since when another file has its name; zero: none has
+}
+
+// Follow reads the files as they grow, and their older generations, through
+// rotation by renaming, by truncation, and by compression of what was renamed,
+// until opts.Stop is closed or the store fails for good. What is a directory stands for the logs and
+// record files in it, also those that come later. A file that is not there yet
+// is waited for. Every look goes the way of [Ingester.Run]: sources are known by
+// content and positions are stored with what was read, so that nothing is lost
+// or read twice whatever happens to names, and following can end and begin at any
+// time.
+func (in *Ingester) Follow(ctx context.Context, paths []string, f Following) error {
+	defer in.await() //nolint:errcheck // after an error, a batch may still be under way; the first error is told
+	logs := make(map[string]*followed)
+	var leaving []*followed
+	defer func() {
+		for _, l := range logs {
+			l.file.Close()
+		}
+		for _, l := range leaving {
+			l.file.Close()
+		}
+	}()
+	told := make(map[string]string) // the last error of each path
+	tell := func(path string, err error) {
+		if err != nil && told[path] != err.Error() {
+			in.opts.Warn("%v", err)
+		}
+		if err == nil {
+			delete(told, path)
+		} else {
+			told[path] = err.Error()
+		}
+	}
+	records := make(map[string]os.FileInfo) // record files that were read
+	var swept time.Time
+	ticks := time.NewTicker(f.Interval)
+	defer ticks.Stop()
+	for {
+		if f.Settings(&in.opts) {
+			in.c.selected, in.c.resolver = in.opts.Selection(), newResolver(&in.opts)
+			in.c.batch.Selection = in.c.selected
+			for _, l := range logs { // another selection may have read less
+				l.seen = nil
+			}
+		}
+		if now := in.opts.Now(); now.Sub(swept) > sweepEvery {
+			if err := in.Sweep(ctx); err != nil {
+				return err
+			}
+			swept = now
+		}
+		names := expand(paths, tell)
+		read := 0
+		for _, name := range names {
+			var err error
+			if recordFile.MatchString(filepath.Base(name)) {
+				err = in.followRecord(ctx, name, records, &read)
+			} else {
+				err = in.followLog(ctx, name, logs, &leaving, &read)
+			}
+			if in.ends(err) {
+				return err
+			}
+			tell(name, err)
+		}
+		for name, l := range logs {
+			if !slices.Contains(names, name) { // removed, or renamed and none has come in its place
+				delete(logs, name)
+				l.left = in.opts.Now()
+				leaving = append(leaving, l)
+			}
+		}
+		for _, l := range leaving {
+			err := in.readOn(ctx, l, &read)
+			if in.ends(err) {
+				return err
+			}
+			tell(l.name+" (renamed)", err)
+		}
+		leaving = slices.DeleteFunc(leaving, func(l *followed) bool {
+			gone := in.opts.Now().Sub(l.left) > leavingFor
+			if gone {
+				l.file.Close()
+			}
+			return gone
+		})
+		f.Looked(read)
+		select {
+		case <-in.opts.Stop:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticks.C:
+		}
+	}
+}
+
+// ends reports whether there is no use in following on.
+func (in *Ingester) ends(err error) bool {
+	var s *StoreError
+	return errors.As(err, &s) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// expand lists what is to be looked at: the files with their generations, and
+// what is in the directories, oldest first.
+func expand(paths []string, tell func(string, error)) []string {
+	var names []string
+	for _, path := range paths {
+		entries, err := os.ReadDir(path)
+		if err != nil { // a file, or not there
+			if _, err := os.Stat(path); err == nil {
+				names = append(names, path)
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				tell(path, err)
+			}
+			names = append(names, generations(path)...)
+			continue
+		}
+		for _, entry := range entries {
+			if entry.Type().IsRegular() && !strings.HasPrefix(entry.Name(), ".") {
+				names = append(names, filepath.Join(path, entry.Name()))
+			}
+		}
+	}
+	return oldestFirst(names)
+}
+
+// generations lists the older generations of a log. They hold what was written
+// while nobody followed, and what stood in a log when it was truncated.
+func generations(path string) (names []string) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil // then the log itself cannot be read either, which is told
+	}
+	for _, entry := range entries {
+		m := generationSuffix.FindStringSubmatch(compressSuffix.ReplaceAllString(entry.Name(), ""))
+		if m != nil && m[1] == filepath.Base(path) && entry.Type().IsRegular() {
+			names = append(names, filepath.Join(filepath.Dir(path), entry.Name()))
+		}
+	}
+	return names
+}
+
+// followLog reads on the log of a name, and what had the name before.
+func (in *Ingester) followLog(ctx context.Context, name string, logs map[string]*followed, leaving *[]*followed, read *int) error {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // since it was listed; the handle stays for what comes
+	} else if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("follow %s: it is not a regular file", name)
+	}
+	l := logs[name]
+	if l != nil && l.seen != nil && !os.SameFile(l.seen, info) {
+		// Renamed: its writer may still hold it.
+		l.left = in.opts.Now()
+		*leaving = append(*leaving, l)
+		if err := in.readOn(ctx, l, read); err != nil {
+			return err
+		}
+		l = nil
+		delete(logs, name)
+	}
+	if l == nil {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		l = &followed{name: name, file: f}
+		logs[name] = l
+		in.stats.Sources++
+	}
+	return in.readOn(ctx, l, read)
+}
+
+// readOn reads what a log has that was not there at the last look.
+func (in *Ingester) readOn(ctx context.Context, l *followed, read *int) error {
+	info, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if l.seen != nil && info.Size() == l.seen.Size() && info.ModTime().Equal(l.seen.ModTime()) {
+		return nil
+	}
+	if compressSuffix.MatchString(l.name) && in.opts.Now().Sub(info.ModTime()) < leavingFor {
+		return nil // it may just be made
+	}
+	in.opened = in.opts.Now()
+	// What is written after this look changes size or time; what could not be
+	// read is tried again when it changes.
+	l.seen = info
+	*read++
+	// By its handle, as the name may be another file's by now.
+	return in.readAll(ctx, l.name, fmt.Sprintf("/proc/self/fd/%d", l.file.Fd()))
+}
+
+// followRecord reads a record file once.
+func (in *Ingester) followRecord(ctx context.Context, name string, records map[string]os.FileInfo, read *int) error {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		delete(records, name)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if old := records[name]; old != nil && os.SameFile(old, info) && old.Size() == info.Size() && old.ModTime().Equal(info.ModTime()) {
+		return nil
+	}
+	if len(records) > maxRemembered {
+		clear(records)
+	}
+	records[name] = info
+	*read++
+	in.opened = in.opts.Now()
+	in.c.origins = true
+	in.stats.Sources++
+	if err := in.readRecord(ctx, name); err != nil {
+		return err
+	}
+	return in.finish(ctx, nil)
+}
+
+// maxRemembered bounds how many record files are remembered; those beyond are
+// read again, and known by their content.
+const maxRemembered = 100_000
