@@ -161,14 +161,14 @@ func number(summary, name string) int {
 func rotation(t *testing.T, logs, pidFile string) (conf, state string) {
 	t.Helper()
 	dir := t.TempDir()
-	script, err := filepath.Abs("logrotate/xalt-rotate")
+	script, err := filepath.Abs("logrotate/xalt-ingest")
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := mustRead(t, "logrotate/xalt")
 	for _, pair := range [][2]string{
 		{"/var/log/xalt", logs + "/xalt"},
-		{"/usr/lib/xaltpipe/xalt-rotate", script},
+		{"/usr/lib/xaltpipe/xalt-ingest", script},
 		{"/usr/lib/rsyslog/rsyslog-rotate", "kill -HUP $(cat " + pidFile + ")"},
 		{"root xaltpipe", "root root"},
 	} {
@@ -216,7 +216,7 @@ func TestRotationRefused(t *testing.T) {
 	before := contents(t, logs)
 	for range 3 {
 		out, err := rotate()
-		if err == nil || !strings.Contains(out, "xalt-rotate: not rotated") {
+		if err == nil || !strings.Contains(out, "xalt-ingest: not rotated") {
 			t.Errorf("without a database: %v\n%s", err, out)
 		}
 		if after := contents(t, logs); !slices.Equal(after, before) {
