@@ -13,9 +13,11 @@ TOOLS := $(CURDIR)/bin/tools
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.8.0
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
+NFPM_VERSION := v2.45.2
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 GOVULNCHECK := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)
 BENCHSTAT := $(TOOLS)/benchstat-$(BENCHSTAT_VERSION)
+NFPM := $(TOOLS)/nfpm-$(NFPM_VERSION)
 
 FUZZTIME ?= 20s
 BENCH ?= .
@@ -102,6 +104,10 @@ completions: build ## write the shell completions into build/completions/
 		bin/$$c completion fish >build/completions/$$c.fish; \
 	done
 
+.PHONY: packages
+packages: $(NFPM) completions ## make the .deb and .rpm packages, into dist/
+	@NFPM=$(NFPM) scripts/packages
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin build dist
@@ -112,6 +118,9 @@ $(GOLANGCI_LINT):
 
 $(GOVULNCHECK):
 	$(call install,govulncheck,golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION),$@)
+
+$(NFPM):
+	$(call install,nfpm,github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION),$@)
 
 $(BENCHSTAT):
 	$(call install,benchstat,golang.org/x/perf/cmd/benchstat@$(BENCHSTAT_VERSION),$@)
