@@ -48,6 +48,9 @@ const (
 	RuleShared   = "left out: shared by several modules, and the path names none"
 	RuleUmbrella = "left out: an umbrella over the directories of other modules"
 	RuleDenied   = "left out: denied by the site"
+	// The next two hold only where no spider-json lists the claimant.
+	RuleAlias = "left out: reached through a symlink from another version's directory, and no spider-json tells the owner"
+	RuleNamed = "left out: the path names another module, which owns directories beside this one, and no spider-json tells the owner"
 )
 
 // A Key is one line of the map.
@@ -152,6 +155,7 @@ type merger struct {
 	roots   map[string]bool // MODULEPATH directories that a spider-json covers
 	ones    []uint32        // for one
 	order   []uint32        // path numbers, sorted by path
+	doubts  *doubter        // nil until it is needed
 	res     *Result
 }
 
@@ -614,7 +618,7 @@ func (m *merger) choose(p uint32, buf []uint32) (choice, []uint32) {
 		if other, ok := m.otherVersion(path, n); ok {
 			m.infer(p, other)
 		} else {
-			return choice{names: m.one(n), rule: RuleOnly}, buf
+			return m.only(path, n), buf
 		}
 	}
 	names := buf[:0]
@@ -640,9 +644,23 @@ func (m *merger) choose(p uint32, buf []uint32) (choice, []uint32) {
 	}
 	names = m.shortNames(names)
 	if len(names) == 1 {
-		return choice{names: m.one(names[0]), rule: RuleOnly}, buf
+		return m.only(path, names[0]), buf
 	}
 	return m.rank(p, names), buf
+}
+
+// only makes the choice where there is one claimant.
+func (m *merger) only(path string, n uint32) choice {
+	c := choice{names: m.one(n), rule: RuleOnly}
+	if rule := m.doubt(path, n); rule != "" && !m.preferred(n) {
+		c.out, c.rule = true, rule
+	}
+	return c
+}
+
+// preferred tells whether the site prefers a module.
+func (m *merger) preferred(n uint32) bool {
+	return slices.ContainsFunc(m.opts.Prefer, func(pat string) bool { return matchName(pat, m.names[n].name) })
 }
 
 // one gives a list of one name; lists are cut from a larger one.
@@ -816,10 +834,37 @@ func (m *merger) rank(p uint32, names []uint32) choice {
 			pkgs = append(pkgs, pkg)
 		}
 	}
-	if best.ev == evNone && best.prefer == len(m.opts.Prefer) && len(pkgs) >= sharedBy {
+	switch {
+	case best.prefer < len(m.opts.Prefer):
+	case best.ev == evNone && len(pkgs) >= sharedBy:
 		c.out, c.rule = true, RuleShared
+	case best.ev <= evVersion && m.families(ranks, best.ev) >= sharedBy:
+		c.out, c.rule = true, RuleShared
+	case best.ev <= evWordRow:
+		if rule := m.doubt(path, best.name); rule != "" {
+			c.out, c.rule = true, rule
+		}
 	}
 	return c
+}
+
+// families counts the products among the claimants for which the path speaks as
+// much as for the best: that three have the version in the path is evidence for
+// none, unless they are one product's modules, as nvhpc and nvhpc-nompi.
+func (m *merger) families(ranks []ranking, ev evidence) int {
+	var seen []string
+	for i := range ranks {
+		if ranks[i].ev != ev || ranks[i].direct == 0 {
+			continue
+		}
+		base := lower(packageName(ranks[i].text))
+		base = base[strings.LastIndexByte(base, '/')+1:]
+		first, _, _ := strings.Cut(base, "-")
+		if !slices.Contains(seen, first) {
+			seen = append(seen, first)
+		}
+	}
+	return len(seen)
 }
 
 func (m *merger) ranking(p, name uint32) ranking {
@@ -868,7 +913,7 @@ func (m *merger) ranking(p, name uint32) ranking {
 func (m *merger) weakenName(p uint32, path string, ranks []ranking) {
 	for i := range ranks {
 		r := &ranks[i]
-		if r.ev != evName {
+		if r.at == 0 { // more than a name matched
 			continue
 		}
 		if m.othersBelow(path[:r.at], p, m.names[r.name].pkg) >= sharedBy {

@@ -123,14 +123,18 @@ const (
 	evNone      evidence = iota
 	evName               // the module's name is a component
 	evVersion            // its version is a component
-	evBoth               // both are, apart from each other
+	evWordRow            // a word of a name of several, and the version, in a row
+	evBoth               // name and version are there, apart from each other; or the name of a module without version
+	evWords              // a word of the name and the version in a row, the other words as well
+	evNearRow            // name and version in a row, the version shorter or longer by whole parts
 	evVendorRow          // name and version in a row, the name without its vendor's prefix
 	evRow                // NAME/VERSION or NAME-VERSION[-HASH]
 )
 
 func (e evidence) String() string {
 	return [...]string{
-		"none", "name in the path", "version in the path", "name and version in the path",
+		"none", "name in the path", "version in the path", "a word of the name and the version in a row in the path",
+		"name and version in the path", "the words of the name and the version in the path", "name and a version like it in a row in the path",
 		"name (less its vendor's prefix) and version in a row in the path", "name and version in a row in the path",
 	}[e]
 }
@@ -139,14 +143,19 @@ func (e evidence) String() string {
 var vendors = []string{"amd", "arm", "cray", "craype", "hpe", "ibm", "intel", "nvidia"}
 
 // evidenceOf weighs a path for a module's name. The path and the name are
-// compared without regard to case. at is, for evName, the length of the path up
-// to and with the component that matched.
+// compared without regard to case. at is, where a name without version is all
+// that matched, the length of the path up to and with that component.
 func evidenceOf(path, module string) (ev evidence, at int) {
-	path, module = strings.ToLower(path), strings.ToLower(module)
+	path, module = lower(path), lower(module)
 	name := strings.Split(module, "/")
 	version := ""
 	if len(name) > 1 {
-		name, version = name[:len(name)-1], name[len(name)-1]
+		name, version = name[:len(name)-1], plainVersion(name[len(name)-1])
+	}
+	for i := range name {
+		if plain := strings.TrimLeft(name[i], "."); plain != "" { // hidden
+			name[i] = plain
+		}
 	}
 	ev, at = evidenceIn(path, name, version)
 	if ev >= evRow {
@@ -160,10 +169,98 @@ func evidenceOf(path, module string) (ev evidence, at int) {
 			e = evVendorRow
 		}
 		if e > ev {
-			return e, a
+			ev, at = e, a
+		}
+	}
+	if version != "" && ev < evWords {
+		if e := wordEvidence(path, name[last], version); e > ev {
+			return e, 0
 		}
 	}
 	return ev, at
+}
+
+// wordEvidence weighs a path for the words of a name: perftools-base/23.12 in
+// /opt/cray/pe/perftools/23.12.
+func wordEvidence(path, name, version string) evidence {
+	row, all := false, true
+	for word := range strings.FieldsFuncSeq(name, isJoint) {
+		if len(word) == len(name) {
+			return evNone // one word
+		}
+		row = row || rowIn(path, word, version)
+		all = all && hasComponent(path, word)
+	}
+	switch {
+	case row && all:
+		return evWords
+	case row:
+		return evWordRow
+	}
+	return evNone
+}
+
+// lower folds the case of ASCII letters only, so that places in the result are
+// places in s.
+func lower(s string) string {
+	for i := range len(s) {
+		if c := s[i]; c >= 'A' && c <= 'Z' {
+			b := []byte(s)
+			for j := i; j < len(b); j++ {
+				if b[j] >= 'A' && b[j] <= 'Z' {
+					b[j] += 'a' - 'A'
+				}
+			}
+			return string(b)
+		}
+	}
+	return s
+}
+
+// isJoint tells whether a character joins the words of a name or the parts of
+// a version.
+func isJoint(r rune) bool { return r == '-' || r == '_' || r == '.' || r == '+' }
+
+// plainVersion is a version without the dot of a hidden one and the v that
+// some write before it.
+func plainVersion(v string) string {
+	if plain := strings.TrimLeft(v, "."); plain != "" {
+		v = plain
+	}
+	if len(v) > 1 && (v[0] == 'v' || v[0] == 'V') && isDigit(v[1]) {
+		v = v[1:]
+	}
+	return v
+}
+
+// rowIn tells whether a name and a version are components of a path in a row.
+func rowIn(path, name, version string) bool {
+	before := ""
+	for c := range strings.SplitSeq(path, "/") {
+		if before == name && plainVersion(c) == version {
+			return true
+		}
+		before = c
+	}
+	return false
+}
+
+// nearVersion tells whether one version is the other with parts added: 3.11
+// and 3.11.4, 1.14.3 and 1.14.3-gcc-12.2.0-abcdefg; or whether they are alike
+// in what is before a "-": builds of one version.
+func nearVersion(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if a == "" || !isDigit(a[0]) {
+		return false
+	}
+	if strings.HasPrefix(b, a) && (len(a) == len(b) || isJoint(rune(b[len(a)]))) {
+		return true
+	}
+	a, _, _ = strings.Cut(a, "-")
+	b, _, _ = strings.Cut(b, "-")
+	return a == b && strings.Contains(a, ".")
 }
 
 func hasComponent(path, c string) bool {
@@ -182,9 +279,9 @@ func hasComponent(path, c string) bool {
 }
 
 // evidenceIn weighs a path for a name of one or more components and a version;
-// all in lower case.
+// all in lower case, the version plain.
 func evidenceIn(path string, name []string, version string) (ev evidence, at int) {
-	var hasName, hasVersion bool
+	var hasName, hasVersion, near bool
 	before := ""
 	end := 0
 	for rest := path; rest != ""; {
@@ -199,10 +296,16 @@ func evidenceIn(path string, name []string, version string) (ev evidence, at int
 		if c == "" {
 			continue
 		}
-		if version != "" && c == version {
-			hasVersion = true
-			if slices.Contains(name, before) {
-				return evRow, 0
+		if version != "" {
+			plain := plainVersion(c)
+			switch {
+			case plain == version:
+				hasVersion = true
+				if slices.Contains(name, before) {
+					return evRow, 0
+				}
+			case slices.Contains(name, before) && nearVersion(plain, version):
+				near = true
 			}
 		}
 		if slices.Contains(name, c) {
@@ -211,20 +314,36 @@ func evidenceIn(path string, name []string, version string) (ev evidence, at int
 			}
 			hasName = true
 		}
-		if version != "" && len(c) > len(version) {
+		if version != "" {
 			for _, n := range name {
-				if tail, ok := strings.CutPrefix(c, n); ok && len(tail) > 1 && (tail[0] == '-' || tail[0] == '_') {
-					if v, ok := strings.CutPrefix(tail[1:], version); ok && (v == "" || v[0] == '-' || v[0] == '_') {
-						return evRow, 0
-					}
+				tail, ok := strings.CutPrefix(c, n)
+				if !ok || len(tail) < 2 {
+					continue
 				}
+				joined := tail[0] == '-' || tail[0] == '_'
+				if joined {
+					tail = tail[1:]
+				}
+				tail = plainVersion(tail)
+				if v, ok := strings.CutPrefix(tail, version); ok && (v == "" || joined && (v[0] == '-' || v[0] == '_')) {
+					return evRow, 0
+				}
+				near = near || joined && nearVersion(tail, version)
 			}
 		}
 		before = c
 	}
+	if !hasVersion && strings.ContainsAny(version, "_+") { // 23.9_12.2 in /sdk/23.9/cuda/12.2
+		hasVersion = true
+		for part := range strings.FieldsFuncSeq(version, func(r rune) bool { return r == '_' || r == '+' }) {
+			hasVersion = hasVersion && len(part) > 1 && hasComponent(path, part)
+		}
+	}
 	switch {
+	case near:
+		return evNearRow, 0
 	case hasName && version == "":
-		return evRow, 0
+		return evBoth, at
 	case hasName && hasVersion:
 		return evBoth, 0
 	case hasVersion:
@@ -238,8 +357,10 @@ func evidenceIn(path string, name []string, version string) (ev evidence, at int
 // compareVersions orders versions by their runs of digits and letters: a
 // number is compared as a number, a letter run comes before a number (so that
 // 2.0-beta is before 2.0.1), and a version that ends comes after one that goes
-// on with letters.
+// on with letters. A v before a number, and the dot of a hidden version, do not
+// count.
 func compareVersions(a, b string) int {
+	a, b = plainVersion(a), plainVersion(b)
 	for a != "" || b != "" {
 		ta, ra := versionToken(a)
 		tb, rb := versionToken(b)
