@@ -122,8 +122,14 @@ func (s settings) under(m settings) settings {
 	return out
 }
 
+// An update is the run of one machine.
+type update struct {
+	*rmap.Update
+	broken error // why it cannot begin
+}
+
 // updates makes the runs of a command line and its configuration.
-func (f *mergeFlags) updates(stdin io.Reader) ([]*rmap.Update, error) {
+func (f *mergeFlags) updates(stdin io.Reader) ([]*update, error) {
 	name, optional := f.config, false
 	if name == "" {
 		name, optional = f.defaultConf, true
@@ -165,7 +171,11 @@ func (f *mergeFlags) updates(stdin io.Reader) ([]*rmap.Update, error) {
 	case len(f.inputs) > 0:
 		return nil, cli.UsageError("the inputs are of which machine? --machine NAME is missing")
 	}
-	var updates []*rmap.Update
+	f.configured = make(map[string]bool)
+	for m := range c.Machine {
+		f.configured[m] = true
+	}
+	var updates []*update
 	for _, m := range machines {
 		u, err := f.update(m, c.under(c.Machine[m]), stdin)
 		if err != nil {
@@ -183,8 +193,8 @@ func (f *mergeFlags) updates(stdin io.Reader) ([]*rmap.Update, error) {
 
 // update makes the run of one machine; nil if --only names inputs of other
 // machines only.
-func (f *mergeFlags) update(machine string, s settings, stdin io.Reader) (*rmap.Update, error) {
-	u := &rmap.Update{
+func (f *mergeFlags) update(machine string, s settings, stdin io.Reader) (*update, error) {
+	u := &update{Update: &rmap.Update{
 		Dir:        filepath.Join(f.output, machine),
 		Machine:    machine,
 		Only:       len(f.only) > 0,
@@ -194,7 +204,8 @@ func (f *mergeFlags) update(machine string, s settings, stdin io.Reader) (*rmap.
 		Wait:       f.wait,
 		Now:        time.Now(),
 		Parallel:   2,
-	}
+	}}
+	globbed := make(map[string]bool) // files that a pattern found
 	if s.MaxShrink != nil && !f.set.Changed("max-shrink") {
 		u.MaxShrink = *s.MaxShrink
 	}
@@ -225,17 +236,10 @@ func (f *mergeFlags) update(machine string, s settings, stdin io.Reader) (*rmap.
 			u.Pins[path] = module
 		}
 	}
-	for path, module := range u.Pins {
-		if !strings.HasPrefix(path, "/") || module == "" || path != "/" && strings.HasSuffix(path, "/") {
-			return nil, cli.UsageError("pin %q = %q: an absolute directory without / at the end and a module are wanted", path, module)
-		}
+	if err := u.Check(); err != nil {
+		return nil, cli.UsageError("%w", err)
 	}
-	for _, d := range u.SystemDirs {
-		if !strings.HasPrefix(strings.TrimPrefix(d, "!"), "/") {
-			return nil, cli.UsageError("system-dir %q: an absolute directory is wanted", d)
-		}
-	}
-	known, err := sources(s, stdin)
+	known, err := sources(s, stdin, globbed)
 	if err != nil {
 		return nil, err
 	}
@@ -272,18 +276,25 @@ func (f *mergeFlags) update(machine string, s settings, stdin io.Reader) (*rmap.
 	if len(u.Sources) == 0 {
 		return nil, cli.UsageError("no input given for %s", u.Dir)
 	}
-	seen := make(map[string]bool)
+	// Two inputs of one label are a mistake, but where a pattern found them it
+	// is one of the files that are there today, and stops its own machine only.
+	seen := make(map[string]string)
 	for _, src := range u.Sources {
-		if seen[src.Label] {
-			return nil, cli.UsageError("two inputs are called %q: name them LABEL=FILE", src.Label)
+		if first, twice := seen[src.Label]; twice {
+			err := fmt.Errorf("two inputs are called %q, %s and %s: name them LABEL=FILE", src.Label, first, src.File)
+			if !globbed[first] && !globbed[src.File] {
+				return nil, cli.UsageError("%w", err)
+			}
+			u.broken = err
 		}
-		seen[src.Label] = true
+		seen[src.Label] = src.File
 	}
 	return u, nil
 }
 
-// sources makes the inputs of a configuration.
-func sources(s settings, stdin io.Reader) ([]rmap.Source, error) {
+// sources makes the inputs of a configuration, and notes the files that patterns
+// found.
+func sources(s settings, stdin io.Reader, globbed map[string]bool) ([]rmap.Source, error) {
 	var out []rmap.Source
 	for _, in := range s.Inputs {
 		label, file := splitInput(in)
@@ -315,7 +326,11 @@ func sources(s settings, stdin io.Reader) ([]rmap.Source, error) {
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, src)
+			src.File = name
+			if !globbed[src.File] { // two patterns may find one file
+				globbed[src.File] = true
+				out = append(out, src)
+			}
 		}
 	}
 	for _, c := range s.Command {
@@ -389,7 +404,7 @@ func commandSource(c command) (rmap.Source, error) {
 // A commandOutput is the standard output of a running command; Close waits for
 // its end and gives an error if it failed.
 type commandOutput struct {
-	io.Reader
+	pipe   *os.File
 	cmd    *exec.Cmd
 	cancel context.CancelFunc
 	ctx    context.Context //nolint:containedctx // Close asks why the command ended
@@ -397,6 +412,7 @@ type commandOutput struct {
 	label  string
 	eof    bool
 	limit  time.Duration
+	unhang func() bool
 }
 
 func startCommand(ctx context.Context, c command, limit time.Duration) (*commandOutput, error) {
@@ -414,21 +430,32 @@ func startCommand(ctx context.Context, c command, limit time.Duration) (*command
 	o.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	o.cmd.Cancel = func() error { return syscall.Kill(-o.cmd.Process.Pid, syscall.SIGKILL) }
 	o.cmd.WaitDelay = 5 * time.Second
-	pipe, err := o.cmd.StdoutPipe()
-	if err == nil {
-		o.Reader = pipe
-		err = o.cmd.Start()
-	}
+	read, write, err := os.Pipe()
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("run command %s: %w", c.Label, err)
 	}
+	o.pipe, o.cmd.Stdout = read, write
+	err = o.cmd.Start()
+	if cerr := write.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		cancel()
+		return nil, errors.Join(fmt.Errorf("run command %s: %w", c.Label, err), read.Close())
+	}
+	// What the command left behind outside its process group may hold the
+	// pipe open for ever.
+	o.unhang = context.AfterFunc(ctx, func() { _ = read.SetReadDeadline(time.Now()) })
 	return o, nil
 }
 
 func (o *commandOutput) Read(b []byte) (int, error) {
-	n, err := o.Reader.Read(b)
+	n, err := o.pipe.Read(b)
 	o.eof = o.eof || errors.Is(err, io.EOF)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = io.EOF // Close tells why
+	}
 	return n, err
 }
 
@@ -436,14 +463,17 @@ func (o *commandOutput) Close() error {
 	if !o.eof {
 		o.cancel()
 	}
-	err := o.cmd.Wait()
+	o.unhang()
+	err := errors.Join(o.cmd.Wait(), o.pipe.Close())
 	late := errors.Is(o.ctx.Err(), context.DeadlineExceeded)
 	o.cancel()
 	switch {
-	case err == nil:
+	case err == nil && o.eof:
 		return nil
 	case late:
 		return fmt.Errorf("run command %s: not done after %v", o.label, o.limit)
+	case err == nil:
+		return fmt.Errorf("run command %s: its output was not read to the end", o.label)
 	case o.stderr.last() != "":
 		return fmt.Errorf("run command %s: %w: %s", o.label, err, o.stderr.last())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,6 +73,9 @@ Exit status: 0 nothing to tell; 1 a file cannot be used; 3 something to look at.
 	if fs.NArg() == 0 {
 		return cli.UsageError("check: which file?")
 	}
+	if err := (&rmap.Options{SystemDirs: *systemDirs}).Check(); err != nil {
+		return cli.UsageError("check: %w", err)
+	}
 	var all []checked
 	status := cli.OK
 	for _, name := range fs.Args() {
@@ -114,7 +118,11 @@ func checkFile(name string, stdin io.Reader, systemDirs []string) (c checked, us
 		return c, false
 	}
 	c.Form, c.Entries = in.Form, in.Entries
-	res := rmap.Merge([]*rmap.Input{in}, nil, rmap.Options{SystemDirs: systemDirs})
+	inputs := []*rmap.Input{in}
+	if claims := in.Claims(); claims != nil {
+		inputs = append(inputs, claims)
+	}
+	res := rmap.Merge(inputs, nil, rmap.Options{SystemDirs: systemDirs})
 	c.Problems = append(c.Problems, res.Problems...)
 	c.Conflicts = append(c.Conflicts, res.Conflicts...)
 	if in.Entries == 0 && len(in.Problems) == 0 {
@@ -165,7 +173,7 @@ type answer struct {
 }
 
 func lookup(args []string, stdout io.Writer) error {
-	fs := cli.NewFlagSet("rmap-merge lookup", `Usage: rmap-merge lookup -D DIR [--machine NAME] [--json] PATH...
+	flags := cli.NewFlagSet("rmap-merge lookup", `Usage: rmap-merge lookup -D DIR [--machine NAME] [--json] PATH...
 
 Tells the module of each path as XALT and syslog2db see it, the directory of the
 map that decided, the rule, and who else claims that directory.
@@ -175,16 +183,16 @@ Example: rmap-merge lookup -D /etc/xalt/reverseMapD /apps/hdf5/1.10/lib/libhdf5.
 Exit status: 0 every path has a module; 1 no map, or one that does not parse;
 3 some path has none.
 `, stdout)
-	dirs := fs.StringP("dir", "D", "", "directories of maps, separated by colons: `DIR`[:DIR...]")
-	machine := fs.String("machine", "", "look at the map of machine `NAME`")
-	asJSON := fs.Bool("json", false, "print JSON")
-	if stop, err := parseSub(fs, args); stop || err != nil {
+	dirs := flags.StringP("dir", "D", "", "directories of maps, separated by colons: `DIR`[:DIR...]")
+	machine := flags.String("machine", "", "look at the map of machine `NAME`")
+	asJSON := flags.Bool("json", false, "print JSON")
+	if stop, err := parseSub(flags, args); stop || err != nil {
 		return err
 	}
 	switch {
 	case *dirs == "":
 		return cli.UsageError("lookup: -D DIR is missing")
-	case fs.NArg() == 0:
+	case flags.NArg() == 0:
 		return cli.UsageError("lookup: which path?")
 	case *machine != "" && !rmap.MachineName(*machine):
 		return cli.UsageError("lookup: --machine %q is no machine's name", *machine)
@@ -193,14 +201,19 @@ Exit status: 0 every path has a module; 1 no map, or one that does not parse;
 	if err != nil {
 		return err
 	}
+	reason := "the map holds no reason" // where there is no state
 	state, err := rmap.OpenState(filepath.Dir(m.Name()))
-	if err != nil && !errors.Is(err, rmap.ErrNotFound) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		// The map is everybody's, what rmap-merge keeps beside it is not.
+		state, reason = nil, "unknown: "+err.Error()
+	case err != nil && !errors.Is(err, rmap.ErrNotFound):
 		return err
 	}
 	status := cli.OK
-	answers := make([]answer, 0, fs.NArg())
-	for _, path := range fs.Args() {
-		a, err := explain(m, state, path)
+	answers := make([]answer, 0, flags.NArg())
+	for _, path := range flags.Args() {
+		a, err := explain(m, state, path, reason)
 		if err != nil {
 			return err
 		}
@@ -252,12 +265,12 @@ func (a *answer) show(w io.Writer) error {
 }
 
 // explain answers for one path; state is nil if rmap-merge did not make the
-// map.
-func explain(m *rmap.Map, state *rmap.State, path string) (answer, error) {
+// map, or may not be read, and then reason says so.
+func explain(m *rmap.Map, state *rmap.State, path, reason string) (answer, error) {
 	a := answer{Path: path, Map: m.Name()}
 	module, dir, ok := m.Lookup(path)
 	if ok {
-		a.Module, a.Directory, a.Rule = module, dir, "the map holds no reason"
+		a.Module, a.Directory, a.Rule = module, dir, reason
 	}
 	if state == nil {
 		return a, nil

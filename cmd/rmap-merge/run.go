@@ -81,7 +81,8 @@ type mergeFlags struct {
 	deny        []string
 	systemDirs  []string
 	inputs      []string
-	defaultConf string // read if it exists and --config is not given
+	defaultConf string          // read if it exists and --config is not given
+	configured  map[string]bool // machines of the configuration
 }
 
 // define makes the flags.
@@ -148,7 +149,11 @@ func merge(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		if u.Machine != "" {
 			prefix += u.Machine + ": "
 		}
-		rep, err := u.Run(ctx)
+		var rep *rmap.Report
+		err := u.broken
+		if err == nil {
+			rep, err = u.Run(ctx)
+		}
 		status := tell(stderr, prefix, rep, err)
 		if f.verbose && err == nil && rep.Refused == "" {
 			what := "unchanged"
@@ -160,10 +165,10 @@ func merge(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		if severity(status) > severity(worst) {
 			worst = status
 		}
-		metrics = append(metrics, metricOf(u, rep, status))
+		metrics = append(metrics, metricOf(u.Update, rep, status))
 	}
 	if f.metrics != "" {
-		if err := rmap.WriteFile(f.metrics, metricsText(metrics), 0o644); err != nil {
+		if err := writeMetrics(f.metrics, metrics, f.configured); err != nil {
 			return fmt.Errorf("write metrics: %w", err)
 		}
 	}

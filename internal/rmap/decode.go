@@ -252,7 +252,7 @@ func (d *decoder) array(f func(off int) error) error {
 
 func (d *decoder) enter() error {
 	if d.depth++; d.depth > maxDepth {
-		return d.errAt(d.pos, "values are nested more than %d deep; no spider writes that", maxDepth)
+		return d.errAt(d.pos, "values are nested more than %d deep; no spider writes that: run spider -o jsonReverseMapT again", maxDepth)
 	}
 	d.pos++
 	return nil
@@ -449,14 +449,14 @@ func hintText(data []byte) string {
 	low := bytes.ToLower(t[:min(len(t), 256)])
 	switch {
 	case len(data) == 0:
-		return "the file is empty: spider did not run, or its disk was full"
+		return "the file is empty: spider did not run, or its disk was full; run it again"
 	case len(t) == 0:
-		return "the file holds only white space: spider did not run to its end"
+		return "the file holds only white space: spider did not run to its end; run it again"
 	case bytes.HasPrefix(data, []byte{0xff, 0xfe}), bytes.HasPrefix(data, []byte{0xfe, 0xff}),
 		len(data) > 3 && data[0] == 0 && data[1] == '{', len(data) > 3 && data[0] == '{' && data[1] == 0:
-		return "the text is UTF-16: write it again as UTF-8"
+		return "the text is UTF-16: write it again as UTF-8, as spider does"
 	case bytes.HasPrefix(low, []byte("<!doctype")), bytes.HasPrefix(low, []byte("<html")), t[0] == '<':
-		return "this is HTML or XML, not the output of spider"
+		return "this is HTML or XML, not the output of spider -o jsonReverseMapT: is the file the right one, and did its download fail?"
 	case luaStart(t):
 		return "this is a Lua table: run spider with -o jsonReverseMapT (or -o xalt_rmapT) in place of -o reverseMapT"
 	case t[0] != '{':

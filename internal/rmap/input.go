@@ -115,6 +115,7 @@ type spiderModule struct {
 	isDefault bool
 	flavors   []string
 	claims    []claim
+	line      int32
 }
 
 type claim struct {
@@ -205,7 +206,7 @@ func parseInput(data []byte, label, file string) (*Input, error) {
 	case len(r.in.spider) > 0:
 		r.in.Form = FormSpider
 	default:
-		return nil, r.errAt(0, "no reverseMapT in it: this is no output of spider -o jsonReverseMapT, xalt_rmapT or spider-json")
+		return nil, r.errAt(0, "no reverseMapT in it: this is no output of spider; run it with -o jsonReverseMapT, xalt_rmapT or spider-json")
 	}
 	if found {
 		r.in.spider = nil
@@ -215,6 +216,25 @@ func parseInput(data []byte, label, file string) (*Input, error) {
 		r.in.Entries = len(r.in.spider)
 	}
 	return r.in, nil
+}
+
+// Claims gives the claims of a spider-json as a reverse map would hold them, if
+// every directory existed: what [Merge] says of it shows the mistakes of the
+// modulefiles. It gives nil for another form.
+func (in *Input) Claims() *Input {
+	if in.Form != FormSpider {
+		return nil
+	}
+	out := &Input{Label: in.Label, Form: FormJSON, flavors: [][]string{{"default"}}}
+	for i := range in.spider {
+		s := &in.spider[i]
+		out.modules = append(out.modules, s.module)
+		for _, c := range s.claims {
+			out.entries = append(out.entries, entry{path: cleanPath(c.path, true), module: uint32(i), kind: c.kind, line: s.line, lexical: hasDotDot(c.path)})
+		}
+	}
+	out.Entries = len(out.entries)
+	return out
 }
 
 // lineOf is line for offsets that mostly grow.
@@ -534,7 +554,7 @@ func (r *inputReader) spiderPackage() error {
 		if r.peek() != '{' {
 			return r.skip()
 		}
-		m := spiderModule{module: module{file: string(key)}}
+		m := spiderModule{module: module{file: string(key)}, line: int32(r.lineOf(off))}
 		var parents [][]string
 		err := r.object(func(key []byte, _ int, _ flaw) error {
 			switch string(key) {

@@ -136,27 +136,28 @@ type moduleInfo struct {
 }
 
 type merger struct {
-	opts    Options
-	sys     *systemDirs
-	inputs  []*Input // nil once they are absorbed
-	labels  []string // of the inputs
-	text    builder  // copies of names and paths: the inputs themselves are large
-	table   pathTable
-	paths   []string // of the table
-	head    []int32
-	cands   []cand
-	nameID  pathTable // of names
-	names   []nameInfo
-	pkgID   map[string]uint32
-	modules []moduleInfo
-	flavors setTable
-	sets    setTable // of input numbers, as text
-	sysSeen map[string]bool
-	roots   map[string]bool // MODULEPATH directories that a spider-json covers
-	ones    []uint32        // for one
-	order   []uint32        // path numbers, sorted by path
-	doubts  *doubter        // nil until it is needed
-	res     *Result
+	opts     Options
+	sys      *systemDirs
+	inputs   []*Input // nil once they are absorbed
+	labels   []string // of the inputs
+	text     builder  // copies of names and paths: the inputs themselves are large
+	table    pathTable
+	paths    []string // of the table
+	head     []int32
+	cands    []cand
+	nameID   pathTable // of names
+	names    []nameInfo
+	pkgID    map[string]uint32
+	modules  []moduleInfo
+	flavors  setTable
+	sets     setTable // of input numbers, as text
+	sysSeen  map[string]bool
+	suspects []string        // modules that claim a system directory with libraries
+	roots    map[string]bool // MODULEPATH directories that a spider-json covers
+	ones     []uint32        // for one
+	order    []uint32        // path numbers, sorted by path
+	doubts   *doubter        // nil until it is needed
+	res      *Result
 }
 
 // Merge makes one map of the inputs, whose labels must differ. Outputs of
@@ -180,7 +181,7 @@ func Merge(inputs []*Input, memory *Memory, opts Options) *Result {
 	m.table = newPathTable(total)
 	m.flavors.id(nil) // 0 is the empty set
 	m.sets.id(nil)
-	libs := make(map[string]bool)
+	libs := make(map[string]string) // to the label of the first input that has it
 	for i, in := range m.inputs {
 		m.res.Problems = append(m.res.Problems, in.Problems...)
 		if in.More > 0 {
@@ -188,7 +189,9 @@ func Merge(inputs []*Input, memory *Memory, opts Options) *Result {
 		}
 		m.addMap(i, in)
 		for _, l := range in.Libs {
-			libs[l] = true
+			if libs[l] == "" {
+				libs[l] = in.Label
+			}
 		}
 	}
 	for i, in := range m.inputs {
@@ -204,10 +207,11 @@ func Merge(inputs []*Input, memory *Memory, opts Options) *Result {
 	slices.Sort(m.res.Libs)
 	for _, l := range m.res.Libs {
 		if systemLib(l) {
-			m.res.Problems = append(m.res.Problems, Problem{
-				Kind: "system-library", Input: "xlibmap", Path: l,
-				Text: fmt.Sprintf("%s is a library of the operating system: which modulefile leads to it through a symlink?", l),
-			})
+			text := fmt.Sprintf("xlibmap has %s, a library of the operating system; a modulefile leads to its directory, perhaps through a symlink: correct it", l)
+			if len(m.suspects) > 0 {
+				text += " (" + strings.Join(m.suspects[:min(len(m.suspects), 3)], ", ") + " leads to a system directory)"
+			}
+			m.res.Problems = append(m.res.Problems, Problem{Kind: "system-library", Input: libs[l], Path: l, Text: text})
 		}
 	}
 	m.order = sortedOrder(m.paths)
@@ -320,8 +324,11 @@ func (m *merger) addMap(number int, in *Input) {
 					m.sysSeen[e.path] = true
 					m.res.Problems = append(m.res.Problems, Problem{
 						Input: in.Label, Line: int(e.line), Kind: "system-directory", Path: e.path,
-						Text: fmt.Sprintf("key %q of %s left out: it is a system directory; does a symlink or the modulefile lead there?", e.path, in.modules[e.module]),
+						Text: fmt.Sprintf("key %q of %s left out: it is a system directory; correct the modulefile, or the symlink that leads there", e.path, in.modules[e.module]),
 					})
+				}
+				if who := in.modules[e.module].String(); e.kind != kindBin && !slices.Contains(m.suspects, who) && len(m.suspects) < 100 {
+					m.suspects = append(m.suspects, who)
 				}
 				continue
 			}
@@ -598,12 +605,22 @@ func (m *merger) decide() {
 			if name := k.Name(); len(name) > maxName && !long[name] {
 				long[name] = true
 				m.res.Problems = append(m.res.Problems, Problem{
-					Input: "map", Kind: "long-name", Path: name,
-					Text: fmt.Sprintf("module name %q has %d bytes: XALT's own tables cut it to %d, xaltpipe's do not", name, len(name), maxName),
+					Input: m.source(d.path), Kind: "long-name", Path: name,
+					Text: fmt.Sprintf("module name %q of %q has %d bytes: XALT's own tables cut it to %d, xaltpipe's do not; a shorter name, or --ignore-flavor, avoids it", name, k.Path, len(name), maxName),
 				})
 			}
 		}
 	}
+}
+
+// source gives the label of an input that names a path; "map" if none does.
+func (m *merger) source(p uint32) string {
+	for i := m.head[p]; i >= 0; i = m.cands[i].next {
+		for _, s := range m.sets.list(m.cands[i].inputs) {
+			return m.labels[setNumber(s)]
+		}
+	}
+	return "map"
 }
 
 // choose ranks the claimants of one path.

@@ -1,8 +1,11 @@
 package rmap
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxPath is Linux's PATH_MAX: no library can be below a longer directory.
@@ -50,6 +53,55 @@ func newSystemDirs(changes []string) *systemDirs {
 		}
 	}
 	return s
+}
+
+// Check tells what is wrong with the pins, patterns and system directories.
+func (o *Options) Check() error {
+	for path, module := range o.Pins {
+		name, _ := splitFlavor(module)
+		switch {
+		case path == "/" || badKey(path) != "" || cleanPath(path, true) != path:
+			return fmt.Errorf("pin %q: an absolute directory is wanted, without .., // and / at the end", path)
+		case badName(name) != "" || !utf8.ValidString(path+module):
+			return fmt.Errorf("pin %q = %q: NAME/VERSION or NAME/VERSION(FLAVOR) is wanted", path, module)
+		}
+	}
+	for _, pat := range slices.Concat(o.Prefer, o.Deny, o.IgnoreFlavor) {
+		if pat == "" {
+			return errors.New("a pattern of modules is empty")
+		}
+	}
+	list := DefaultSystemDirs()
+	for _, d := range o.SystemDirs {
+		dir, gone := strings.CutPrefix(d, "!")
+		top := strings.TrimSuffix(dir, "/**")
+		switch {
+		case badKey(top) != "" || cleanPath(top, true) != top || strings.ContainsAny(top, "*?"):
+			return fmt.Errorf("system-dir %q: an absolute directory is wanted, or DIR/** for it and all below, without .., // and / at the end", d)
+		case gone && !slices.Contains(list, dir):
+			return fmt.Errorf("system-dir %q: the list has no entry %s; it has %s", d, dir, strings.Join(near(list, top), ", "))
+		case gone:
+			list = slices.DeleteFunc(list, func(s string) bool { return s == dir })
+		default:
+			list = append(list, dir)
+		}
+	}
+	return nil
+}
+
+// near gives the entries of a list of system directories that concern dir, or
+// all.
+func near(list []string, dir string) []string {
+	var out []string
+	for _, e := range list {
+		if top := strings.TrimSuffix(e, "/**"); within(dir, top) || within(top, dir) {
+			out = append(out, e)
+		}
+	}
+	if len(out) == 0 {
+		return list
+	}
+	return out
 }
 
 func (s *systemDirs) has(dir string) bool {

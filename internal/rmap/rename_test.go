@@ -3,9 +3,11 @@ package rmap_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,7 +79,8 @@ func (r *renamer) value(key string, v any) any {
 		}
 	case map[string]any:
 		out := make(map[string]any, len(v))
-		for k, e := range v {
+		for _, k := range slices.Sorted(maps.Keys(v)) { // names come in the order of their words
+			e := v[k]
 			name := k
 			if !strings.Contains(" "+strings.Join(jsonKeys, " ")+" ", " "+k+" ") {
 				name = r.text(k)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // A State is what the last [Update] of a directory of maps left beside them.
@@ -34,8 +35,8 @@ func OpenState(dir string) (*State, error) {
 
 // Conflict gives the conflict on a directory, nil if there is none.
 func (s *State) Conflict(dir string) *Conflict {
-	i := slices.IndexFunc(s.All, func(c Conflict) bool { return c.Path == dir })
-	if i < 0 {
+	i, ok := slices.BinarySearchFunc(s.All, dir, func(c Conflict, dir string) int { return strings.Compare(c.Path, dir) })
+	if !ok {
 		return nil
 	}
 	return &s.All[i]

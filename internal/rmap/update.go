@@ -112,7 +112,7 @@ type Report struct {
 // touched. A guard that refuses is no error: see [Report].
 func (u *Update) Run(ctx context.Context) (rep *Report, err error) {
 	state := filepath.Join(u.Dir, StateDir)
-	if err := os.MkdirAll(u.Dir, 0o755); err != nil { //nolint:gosec // maps are public
+	if err := makePublic(u.Dir); err != nil {
 		return nil, fmt.Errorf("make the directory of the maps: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Join(state, inputsDir), 0o750); err != nil {
@@ -135,6 +135,26 @@ func (u *Update) Run(ctx context.Context) (rep *Report, err error) {
 	r := &updateRun{Update: u, state: state, rep: &Report{Provenance: Provenance{Version: 1, Machine: u.Machine}}}
 	defer r.dropStaged()
 	return r.rep, r.run(ctx)
+}
+
+// makePublic makes a directory, and those above it that are missing, for
+// everybody to read whatever the umask: every link on the machine reads maps.
+func makePublic(dir string) error {
+	if st, err := os.Stat(dir); err == nil && st.IsDir() {
+		return nil
+	}
+	if up := filepath.Dir(dir); up != dir {
+		if err := makePublic(up); err != nil {
+			return err
+		}
+	}
+	switch err := os.Mkdir(dir, 0o755); { //nolint:gosec // public
+	case errors.Is(err, fs.ErrExist): // another run was faster
+		return os.MkdirAll(dir, 0o755) //nolint:gosec // an error if it is a file
+	case err != nil:
+		return err
+	}
+	return os.Chmod(dir, 0o755) //nolint:gosec // public
 }
 
 type updateRun struct {
