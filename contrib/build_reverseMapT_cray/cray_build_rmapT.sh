@@ -8,14 +8,15 @@
 # The settings of the site are in FILE, by default cray_build_rmapT.conf beside
 # this script. Further arguments go to rmap-merge, as --force after a PrgEnv was
 # taken away. The exit status is that of rmap-merge: 0 and nothing said if all
-# is well; 1 also if nothing could be done at all; 2 for a mistake in the
-# settings.
+# is well; 1 also if another run is at work, or nothing could be done at all; 2
+# for a mistake in the settings; 3 also if something could not be loaded or run.
 #
 # An input whose PrgEnv cannot be loaded or whose spider fails is replaced by
 # its last good copy (rmap-merge then says so, status 3). Inputs of PrgEnvs
 # that no longer exist are not given any more, so rmap-merge drops its copies.
 
 set -u
+umask 022 # the maps are for everybody
 LC_ALL=C
 export LC_ALL
 
@@ -35,9 +36,9 @@ MACHINE=                 # name of this machine, if OUTPUT serves several
 RMAP_MERGE=rmap-merge    # the program
 SPIDER=                  # Lmod's spider; found from LMOD_DIR and LMOD_PKG
 LMOD=                    # Lmod's own program; found beside spider
-BASE_MODULEPATH=${MODULEPATH:-} # what a login shell has before any PrgEnv
+BASE_MODULEPATH=         # what a login shell has before any PrgEnv; MODULEPATH
 PRGENVS=                 # as "PrgEnv-gnu PrgEnv-cray"; found in BASE_MODULEPATH
-COMPILERS="amd:amd aocc:aocc cray:cce gnu:gcc intel:intel nvhpc:nvhpc nvidia:nvidia pgi:pgi"
+COMPILERS="amd:amd aocc:aocc cray:cce gnu:gcc-native gnu:gcc intel:intel nvhpc:nvhpc nvidia:nvidia pgi:pgi"
 IGNORE_FLAVOR=           # modules that are no flavor, separated by blanks
 SPIDER_TIMEOUT=3600      # seconds for one run
 MIN_BYTES=100            # an output below that is no good
@@ -59,7 +60,7 @@ esac
 . "$conf" || usage_error "the settings $conf have a mistake"
 
 [ -n "$OUTPUT" ] || usage_error "$conf: OUTPUT is not set"
-[ -n "$BASE_MODULEPATH" ] || usage_error "$conf: BASE_MODULEPATH is not set, and MODULEPATH neither"
+[ -n "$BASE_MODULEPATH${MODULEPATH:-}" ] || usage_error "$conf: BASE_MODULEPATH is not set, and MODULEPATH neither"
 case $OUTPUT in
 /*) ;;
 *) OUTPUT=$(pwd)/$OUTPUT ;;
@@ -86,39 +87,29 @@ case $RMAP_MERGE in
 */*) case $RMAP_MERGE in /*) ;; *) RMAP_MERGE=$(pwd)/$RMAP_MERGE ;; esac ;;
 esac
 command -v "$RMAP_MERGE" >/dev/null 2>&1 || usage_error "rmap-merge is not found: set RMAP_MERGE in $conf"
+command -v flock >/dev/null 2>&1 || usage_error "flock is not found: it is part of util-linux"
 
 # --- one at a time, and clean up ----------------------------------------------
 
-lock=
 work=
-clean() {
-	[ -z "$work" ] || rm -rf "$work"
-	[ -z "$lock" ] || rm -rf "$lock"
-}
-trap clean EXIT
+trap '[ -z "$work" ] || rm -rf "$work"' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-mkdir -p "$state" || exit 1
-take_lock() { mkdir "$state/script.lock" 2>/dev/null; }
-if ! take_lock; then
-	pid=$(cat "$state/script.lock/pid" 2>/dev/null)
-	if [ -z "$pid" ]; then
-		sleep 2 # it may be about to write it
-		pid=$(cat "$state/script.lock/pid" 2>/dev/null)
-	fi
-	if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
-		say "another run (process $pid) is at work"
-		exit 1
-	fi
-	say "the lock of a run that died is taken over"
-	rm -rf "$state/script.lock"
-	take_lock || exit 1
-fi
+# The kernel gives the lock back when this process ends, however it ends. The
+# number in the file is for people only.
+mkdir -p "$state" && chmod 750 "$state" || exit 1
 lock=$state/script.lock
-echo $$ >"$lock/pid" || exit 1
+exec 9>>"$lock" || exit 1
+if ! flock -n 9; then
+	say "another run (process $(cat "$lock" 2>/dev/null)) is at work"
+	exit 1
+fi
+echo $$ >"$lock" || exit 1
 work=$(mktemp -d "$TMPDIR/rmapT.XXXXXX") || exit 1
+: >"$work/labels"
+: >"$work/said"
 
 # A relative element of some modulefile's PATH would turn the directory that
 # spider runs in into a module's.
@@ -171,20 +162,34 @@ prgenvs() {
 	done | sort -u
 }
 
-# compiler PRGENV prints the module of its compiler; nothing if unknown.
-compiler() {
+# compilers PRGENV prints the modules of its compilers; nothing if unknown.
+compilers() {
 	for pair in $COMPILERS; do
 		if [ "PrgEnv-${pair%%:*}" = "$1" ]; then
 			printf '%s\n' "${pair#*:}"
-			return
 		fi
 	done
 }
 
 # module COMMAND ARGUMENT... runs Lmod and takes over what it changes.
 module() {
-	code=$("$LMOD" sh "$@" 2>>"$work/log") || return 1
+	code=$("$LMOD" sh "$@" 2>"$work/said" 9>&-) || return 1
 	eval "$code"
+}
+
+# why prints what Lmod or spider said last: the line with the error, or the
+# first.
+why() {
+	if ! grep -m 1 -i error "$work/said"; then
+		sed -n '/[^[:space:]]/{p;q;}' "$work/said"
+	fi | cut -c 1-300
+}
+
+# bad TEXT says what went wrong with one of several; the others go on.
+bad() {
+	reason=$(why)
+	say "$1${reason:+: $reason}"
+	: >"$work/failed"
 }
 
 # loaded NAME[/VERSION] tells whether a module is loaded.
@@ -210,12 +215,12 @@ spider() {
 	form=$1
 	file=$2
 	shift 2
-	"$@" "$SPIDER" --preload -o "$form" "$BASE_MODULEPATH" >"$file.new" 2>>"$work/log"
+	"$@" "$SPIDER" --preload -o "$form" "$BASE_MODULEPATH" >"$file.new" 2>"$work/said" 9>&-
 	status=$?
 	if [ $status -ne 0 ]; then
-		say "${file##*/}: spider -o $form ended with status $status"
+		bad "${file##*/}: spider -o $form ended with status $status"
 	elif [ "$(wc -c <"$file.new")" -lt "$MIN_BYTES" ]; then
-		say "${file##*/}: spider -o $form printed less than $MIN_BYTES bytes"
+		bad "${file##*/}: spider -o $form printed less than $MIN_BYTES bytes"
 	else
 		mv "$file.new" "$file"
 		return
@@ -241,39 +246,54 @@ lost() {
 # one PRGENV runs in a shell of its own, so that what it loads is gone after.
 one() {
 	env=$1
-	comp=$(compiler "$env")
 	if ! module load "$env" || ! loaded "$env"; then
-		say "$env cannot be loaded"
+		bad "$env cannot be loaded"
 		lost "$(label "$env")."
 		lost "$(label "$env")_"
 		return
 	fi
-	found=
-	[ -z "$comp" ] || found=$(versions "$comp" "${MODULEPATH:-$BASE_MODULEPATH}")
-	if [ -z "$found" ]; then
-		both "$(label "$env")"
-		return
-	fi
-	for version in $found; do
-		(
-			if loaded "$comp"; then
-				module swap "$comp" "$comp/$version"
-			else
-				module load "$comp/$version"
-			fi
-			if loaded "$comp/$version"; then
-				both "$(label "${env}_$comp-$version")"
-			else
-				say "$env: $comp/$version cannot be loaded"
-				lost "$(label "${env}_$comp-$version")."
-			fi
-		)
+	present= # the compiler that the PrgEnv brings
+	for comp in $(compilers "$env"); do
+		if [ -z "$present" ] && loaded "$comp"; then
+			present=$comp
+		fi
 	done
+	ran=
+	for comp in $(compilers "$env"); do
+		for version in $(versions "$comp" "${MODULEPATH:-$BASE_MODULEPATH}"); do
+			ran=yes
+			(
+				if [ -n "$present" ]; then
+					module swap "$present" "$comp/$version"
+				else
+					module load "$comp/$version"
+				fi
+				if loaded "$comp/$version"; then
+					both "$(label "${env}_$comp-$version")"
+				else
+					bad "$env: $comp/$version cannot be loaded"
+					lost "$(label "${env}_$comp-$version")."
+				fi
+			)
+		done
+	done
+	[ -n "$ran" ] || both "$(label "$env")"
 }
 
 mkdir "$work/in" || exit 1
-: >"$work/labels"
-: >"$work/log"
+
+# A shell that calls this may have modules loaded, and spider would take what
+# they bring for the PrgEnv's.
+if [ -n "${LOADEDMODULES:-}" ]; then
+	module --force purge || bad "what is loaded cannot be unloaded"
+fi
+for variable in $(env | sed -n -e 's/^\(_ModuleTable[A-Za-z0-9_]*\)=.*/\1/p' \
+	-e 's/^\(__LMOD_[A-Za-z0-9_]*\)=.*/\1/p' -e 's/^\(LMOD_FAMILY_[A-Za-z0-9_]*\)=.*/\1/p'); do
+	unset "$variable"
+done
+unset LOADEDMODULES _LMFILES_
+[ -n "$BASE_MODULEPATH" ] || BASE_MODULEPATH=${MODULEPATH:-}
+[ -n "$BASE_MODULEPATH" ] || usage_error "$conf: BASE_MODULEPATH is not set, and without the loaded modules nothing is left of MODULEPATH"
 MODULEPATH=$BASE_MODULEPATH
 export MODULEPATH
 envs=$(prgenvs)
@@ -288,7 +308,7 @@ fi
 # --- merge --------------------------------------------------------------------
 
 if [ ! -s "$work/labels" ]; then
-	say "nothing could be run; Lmod's last words: $(tail -n 3 "$work/log" | tr '\n' ' ')"
+	say "nothing could be run"
 	exit 1
 fi
 for flavor in $IGNORE_FLAVOR; do
@@ -300,4 +320,9 @@ while IFS= read -r input; do
 done <<END
 $(sort -u "$work/labels")
 END
-"$RMAP_MERGE" --output "$OUTPUT" "$@"
+"$RMAP_MERGE" --output "$OUTPUT" "$@" 9>&-
+status=$?
+if [ $status -eq 0 ] && [ -e "$work/failed" ]; then
+	status=3
+fi
+exit $status
