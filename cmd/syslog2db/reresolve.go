@@ -67,14 +67,12 @@ func reResolve(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Wri
 		Modules: maps, Syshost: *syshost, Since: *since, DryRun: *dryRun,
 		Token: fmt.Sprintf("%x %s %s", maps.ID(), *syshost, *since),
 	})
-	if err != nil {
-		return err
-	}
-	if *asJSON {
-		return printJSON(stdout, done)
-	}
-	if *quiet {
-		return nil
+	stopped := err // what was changed until then is told all the same
+	switch {
+	case *asJSON:
+		return errors.Join(stopped, printJSON(stdout, done))
+	case *quiet || stopped != nil && done.Looked == 0:
+		return stopped
 	}
 	verb := "changed"
 	if *dryRun {
@@ -85,19 +83,19 @@ func reResolve(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Wri
 	}
 	fmt.Fprintf(stdout, "%d row(s) looked at, %d %s: %d had no module, %d have none now\n", done.Looked, done.Changed, verb, done.Named, done.Removed)
 	if len(done.Changes) == 0 {
-		return nil
+		return stopped
 	}
 	lines := make([]string, 0, shownChanges)
 	for _, c := range done.Changes[:min(shownChanges, len(done.Changes))] {
 		lines = append(lines, fmt.Sprintf("%d\t%s\t%s\t%s", c.Rows, c.Table, orNone(c.Old), orNone(c.New)))
 	}
 	if err := table(stdout, "ROWS\tTABLE\tOLD\tNEW", lines); err != nil {
-		return err
+		return errors.Join(stopped, err)
 	}
 	if hidden := len(done.Changes) - len(lines); hidden > 0 {
 		fmt.Fprintf(stdout, "and %d other kinds of changes (--json shows all)\n", hidden)
 	}
-	return nil
+	return stopped
 }
 
 func orNone(module string) string {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql"
@@ -19,6 +20,7 @@ type ReResolve struct {
 	Syshost string // one machine only; empty: all
 	Since   string // "2006-01-02": only rows from that day on; empty: all
 	DryRun  bool   // change nothing
+	Batch   int    // rows that one transaction looks at; 0: 5,000
 	// Token names the maps and the choice above: a run that was interrupted is
 	// continued by the next one with the same token.
 	Token string
@@ -56,6 +58,10 @@ var resolvables = []resolvable{
 // resolveRows is how many rows are looked at in one transaction.
 const resolveRows = 5000
 
+// renameRows are the numbers of rows that one statement changes, so that few
+// different statements are in use.
+var renameRows = [...]int{128, 16, 1}
+
 // resolveProgress is how far an interrupted run came, kept in ingest_meta.
 type resolveProgress struct {
 	Token string
@@ -67,10 +73,13 @@ const resolveKey = "re-resolve"
 
 // ReResolve brings the stored module names to other reverse maps, missing and
 // wrong ones alike. Rows of machines without a map are left alone. It works in
-// batches; if it is interrupted, the next call goes on where it stopped.
-func (db *DB) ReResolve(ctx context.Context, o ReResolve) (ReResolved, error) {
-	var done ReResolved
+// batches; if it is interrupted, the next call goes on where it stopped. What it
+// tells is what was committed, also beside an error.
+func (db *DB) ReResolve(ctx context.Context, o ReResolve) (done ReResolved, err error) {
 	var at resolveProgress
+	if o.Batch <= 0 {
+		o.Batch = resolveRows
+	}
 	if !o.DryRun {
 		var text string
 		err := db.row(ctx, db.sql, "SELECT value FROM ingest_meta WHERE name = ?", []any{resolveKey}, &text)
@@ -84,6 +93,7 @@ func (db *DB) ReResolve(ctx context.Context, o ReResolve) (ReResolved, error) {
 	}
 	at.Token = o.Token
 	counts := make(map[Renamed]int64)
+	defer func() { done.sum(counts) }()
 	for ; at.Table < len(resolvables); at.Table, at.ID = at.Table+1, 0 {
 		for more := true; more; {
 			err := db.retry(ctx, func() error {
@@ -92,8 +102,10 @@ func (db *DB) ReResolve(ctx context.Context, o ReResolve) (ReResolved, error) {
 				var looked int64
 				err := db.transact(ctx, func(tx *session) (err error) {
 					w := &writer{db: db, tx: tx, stamp: db.stamp(), learned: make(map[*dimension]map[ingest.Hash]int64)}
-					if err := w.lock(ctx); err != nil {
-						return err
+					if !o.DryRun {
+						if err := w.lock(ctx); err != nil {
+							return err
+						}
 					}
 					looked, err = w.resolveBatch(ctx, &o, &next, batch)
 					if err != nil || o.DryRun {
@@ -104,7 +116,7 @@ func (db *DB) ReResolve(ctx context.Context, o ReResolve) (ReResolved, error) {
 				if err != nil {
 					return err
 				}
-				more = looked == resolveRows
+				more = looked == int64(o.Batch)
 				at = next
 				done.Looked += looked
 				for r, n := range batch {
@@ -122,6 +134,12 @@ func (db *DB) ReResolve(ctx context.Context, o ReResolve) (ReResolved, error) {
 			return done, fmt.Errorf("re-resolve: %w", err)
 		}
 	}
+	return done, nil
+}
+
+// sum makes the summary of the changes that were counted.
+func (done *ReResolved) sum(counts map[Renamed]int64) {
+	done.Changes = make([]Renamed, 0, len(counts))
 	for r, n := range counts {
 		r.Rows = n
 		done.Changes = append(done.Changes, r)
@@ -136,7 +154,6 @@ func (db *DB) ReResolve(ctx context.Context, o ReResolve) (ReResolved, error) {
 	slices.SortFunc(done.Changes, func(a, b Renamed) int {
 		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Old, b.Old), cmp.Compare(a.New, b.New))
 	})
-	return done, nil
 }
 
 func (w *writer) noteProgress(ctx context.Context, at resolveProgress) error {
@@ -161,13 +178,8 @@ func (w *writer) resolveBatch(ctx context.Context, o *ReResolve, at *resolveProg
 		query += " AND " + t.date + " >= ?"
 		args = append(args, o.Since+" 00:00:00")
 	}
-	query += " ORDER BY " + t.id + " LIMIT " + strconv.Itoa(resolveRows)
-	type change struct {
-		id     int64
-		module string
-		mapID  ingest.Hash
-	}
-	var changes []change
+	query += " ORDER BY " + t.id + " LIMIT " + strconv.Itoa(o.Batch)
+	changes := make(map[rename][]int64)
 	err = w.db.query(ctx, w.tx, query, args, func(rows *sql.Rows) error {
 		var id int64
 		var syshost, path string
@@ -181,22 +193,57 @@ func (w *writer) resolveBatch(ctx context.Context, o *ReResolve, at *resolveProg
 		if mapID == (ingest.Hash{}) || module == old.String {
 			return nil
 		}
-		changes = append(changes, change{id, module, mapID})
+		to := rename{module, mapID}
+		changes[to] = append(changes[to], id)
 		counts[Renamed{Table: t.table, Old: old.String, New: module}]++
 		return nil
 	})
 	if err != nil || o.DryRun {
 		return looked, err
 	}
-	update := "UPDATE " + t.table + " SET " + t.module + " = ?, map_id = ? WHERE " + t.id + " = ?"
-	for _, c := range changes {
-		mapIDs, err := w.mapIDs(ctx, []ingest.Hash{c.mapID})
-		if err != nil {
-			return looked, err
-		}
-		if _, err := w.db.exec(ctx, w.tx, update, null(c.module), nullID(mapIDs[0]), c.id); err != nil {
+	names := make([]rename, 0, len(changes))
+	for to := range changes {
+		names = append(names, to)
+	}
+	slices.SortFunc(names, func(a, b rename) int {
+		return cmp.Or(cmp.Compare(a.module, b.module), bytes.Compare(a.mapID[:], b.mapID[:]))
+	})
+	for _, to := range names {
+		if err := w.rename(ctx, &t, to, changes[to]); err != nil {
 			return looked, err
 		}
 	}
 	return looked, nil
+}
+
+// A rename is the module that rows get, and the map that says so.
+type rename struct {
+	module string
+	mapID  ingest.Hash
+}
+
+// rename gives rows of a table one module.
+func (w *writer) rename(ctx context.Context, t *resolvable, to rename, ids []int64) error {
+	mapIDs, err := w.mapIDs(ctx, []ingest.Hash{to.mapID})
+	if err != nil {
+		return err
+	}
+	for len(ids) > 0 {
+		n := 0
+		for _, n = range renameRows {
+			if n <= len(ids) {
+				break
+			}
+		}
+		args := []any{null(to.module), nullID(mapIDs[0])}
+		for _, id := range ids[:n] {
+			args = append(args, id)
+		}
+		update := "UPDATE " + t.table + " SET " + t.module + " = ?, map_id = ? WHERE " + t.id + " IN (" + placeholders(n) + ")"
+		if _, err := w.db.exec(ctx, w.tx, update, args...); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
 }
