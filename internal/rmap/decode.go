@@ -3,6 +3,7 @@ package rmap
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,13 @@ func (e *SyntaxError) Error() string {
 
 // readAll reads r to its end, unpacks gzip, and gives up beyond MaxSize bytes.
 func readAll(r io.Reader, name string) ([]byte, error) {
+	data, _, err := readInto(r, name, nil)
+	return data, err
+}
+
+// readInto is readAll into a buffer, which it gives back, perhaps larger; what
+// was read is mostly a part of it.
+func readInto(r io.Reader, name string, buf []byte) (data, raw []byte, err error) {
 	size := int64(0)
 	switch r := r.(type) {
 	case interface{ Len() int }:
@@ -45,39 +53,42 @@ func readAll(r io.Reader, name string) ([]byte, error) {
 			size = st.Size()
 		}
 	}
-	data, err := readLimit(r, size, MaxSize)
+	raw, err = readLimit(r, size, MaxSize, buf)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, raw, fmt.Errorf("read %s: %w", name, err)
 	}
-	if len(data) < 2 || data[0] != 0x1f || data[1] != 0x8b {
-		return data, nil
+	if len(raw) < 2 || raw[0] != 0x1f || raw[1] != 0x8b {
+		return raw, raw, nil
 	}
-	z, err := gzip.NewReader(bytes.NewReader(data))
+	z, err := gzip.NewReader(bytes.NewReader(raw))
 	if err != nil {
-		return nil, fmt.Errorf("unpack %s: %w", name, err)
+		return nil, raw, fmt.Errorf("unpack %s: %w", name, err)
 	}
 	// The last four bytes of a gzip file are the unpacked size modulo 2^32;
 	// it is only a hint, so a file that lies about it costs at most MaxSize.
 	hint := int64(0)
-	if n := len(data); n >= 18 {
-		t := data[n-4:]
+	if n := len(raw); n >= 18 {
+		t := raw[n-4:]
 		hint = int64(t[0]) | int64(t[1])<<8 | int64(t[2])<<16 | int64(t[3])<<24
 		if hint > 1024*int64(n) { // beyond what deflate can do
 			hint = 0
 		}
 	}
-	out, err := readLimit(z, hint, MaxSize)
+	data, err = readLimit(z, hint, MaxSize, nil)
 	if err != nil {
-		return nil, fmt.Errorf("unpack %s: %w; the file is cut short or damaged: make it again", name, err)
+		return nil, raw, fmt.Errorf("unpack %s: %w; the file is cut short or damaged: make it again", name, err)
 	}
-	return out, nil
+	return data, raw, nil
 }
 
-func readLimit(r io.Reader, size, limit int64) ([]byte, error) {
+func readLimit(r io.Reader, size, limit int64, buf []byte) ([]byte, error) {
 	if size > limit {
-		return nil, fmt.Errorf("%w of %d bytes", errTooLarge, limit)
+		return buf, fmt.Errorf("%w of %d bytes", errTooLarge, limit)
 	}
-	b := make([]byte, 0, size+512)
+	b := buf[:0]
+	if int64(cap(b)) < size+512 {
+		b = make([]byte, 0, size+size/16+512)
+	}
 	for {
 		if len(b) == cap(b) {
 			grow := make([]byte, len(b), 2*cap(b))
@@ -87,13 +98,13 @@ func readLimit(r io.Reader, size, limit int64) ([]byte, error) {
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		if int64(len(b)) > limit {
-			return nil, fmt.Errorf("%w of %d bytes", errTooLarge, limit)
+			return b, fmt.Errorf("%w of %d bytes", errTooLarge, limit)
 		}
 		switch {
 		case err == io.EOF:
 			return b, nil
 		case err != nil:
-			return nil, err
+			return b, err
 		}
 	}
 }
@@ -128,7 +139,25 @@ type decoder struct {
 	pos     int
 	depth   int
 	lenient bool
+	ascii   bool // there is no byte above 0x7f in data
 	scratch []byte
+}
+
+// isASCII tells whether a text has no byte above 0x7f.
+func isASCII(data []byte) bool {
+	const high = 0x8080808080808080
+	for len(data) >= 32 {
+		if (binary.LittleEndian.Uint64(data)|binary.LittleEndian.Uint64(data[8:])|binary.LittleEndian.Uint64(data[16:])|binary.LittleEndian.Uint64(data[24:]))&high != 0 {
+			return false
+		}
+		data = data[32:]
+	}
+	for _, c := range data {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // line gives the line of an offset, from 1.
@@ -364,7 +393,8 @@ func (d *decoder) str() ([]byte, flaw, error) {
 }
 
 func (d *decoder) checked(s []byte, fl flaw, start int) ([]byte, flaw, error) {
-	if utf8.Valid(s) {
+	// In an ASCII text only \xHH makes other than UTF-8.
+	if d.ascii && fl&flawHex == 0 || utf8.Valid(s) {
 		return s, fl, nil
 	}
 	if d.lenient {

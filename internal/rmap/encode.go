@@ -1,45 +1,53 @@
 package rmap
 
 import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
+// encodeChunk is how much text is held at a time: the maps of a large site
+// have 100 MB and more.
+const encodeChunk = 256 << 10
+
 // EncodeXALT gives the text of xalt_rmapT.json: exactly the keys reverseMapT
 // and xlibmap, one entry a line, ASCII only.
-func (r *Result) EncodeXALT() []byte {
-	size := 64
-	for i := range r.Keys {
-		size += len(r.Keys[i].Path) + len(r.Keys[i].Module) + len(r.Keys[i].Flavors[0]) + 9
-	}
-	b := append(make([]byte, 0, size), `{"reverseMapT":{`...)
-	var name []byte
-	for i := range r.Keys {
-		k := &r.Keys[i]
-		b = separate(b, i)
-		b = appendJSON(b, k.Path)
-		b = append(b, ':')
-		name = moduleName(append(name[:0], k.Module...), []byte(k.Flavors[0]))
-		b = appendJSON(b, string(name))
-	}
-	return r.encodeLibs(b)
-}
+func (r *Result) EncodeXALT() []byte { return whole(r.encodeXALT) }
 
 // EncodeJSON gives the text of jsonReverseMapT.json, likewise.
-func (r *Result) EncodeJSON() []byte {
-	size := 64
-	for i := range r.Keys {
-		size += len(r.Keys[i].Path) + len(r.Keys[i].Module) + len(r.Keys[i].File) + 64
-		for _, f := range r.Keys[i].Flavors {
-			size += len(f) + 3
-		}
-	}
-	b := append(make([]byte, 0, size), `{"reverseMapT":{`...)
-	for i := range r.Keys {
-		k := &r.Keys[i]
-		b = separate(b, i)
-		b = appendJSON(b, k.Path)
-		b = append(b, `:{"flavor":[`...)
+func (r *Result) EncodeJSON() []byte { return whole(r.encodeJSON) }
+
+// EncodeList gives the text of xlibmap.list: one name a line. A name that does
+// not fit on a line has no place there.
+func (r *Result) EncodeList() []byte { return whole(r.encodeList) }
+
+// An encoding gives a text piece by piece; a piece is valid only during the
+// call of emit, whose error ends it.
+type encoding func(emit func([]byte) error) error
+
+func whole(encode encoding) []byte {
+	var text []byte
+	_ = encode(func(b []byte) error { // that never fails
+		text = append(text, b...)
+		return nil
+	})
+	return text
+}
+
+func (r *Result) encodeXALT(emit func([]byte) error) error {
+	var name []byte
+	return r.encode(emit, func(b []byte, k *Key) []byte {
+		name = moduleName(append(name[:0], k.Module...), []byte(k.Flavors[0]))
+		return appendJSON(b, string(name))
+	})
+}
+
+func (r *Result) encodeJSON(emit func([]byte) error) error {
+	return r.encode(emit, func(b []byte, k *Key) []byte {
+		b = append(b, `{"flavor":[`...)
 		for j, f := range k.Flavors {
 			if j > 0 {
 				b = append(b, ',')
@@ -55,9 +63,45 @@ func (r *Result) EncodeJSON() []byte {
 		}
 		b = append(b, `,"pkg":`...)
 		b = appendJSON(b, k.Module)
-		b = append(b, '}')
+		return append(b, '}')
+	})
+}
+
+// The parts of a map's text around its entries. An entry has a line of its own,
+// and so has a library.
+const (
+	mapHead   = `{"reverseMapT":{`
+	mapMiddle = "},\n\"xlibmap\":["
+	mapEnd    = "]}\n"
+)
+
+// encode writes a map whose values value appends.
+func (r *Result) encode(emit func([]byte) error, value func([]byte, *Key) []byte) error {
+	b := append(make([]byte, 0, encodeChunk+64<<10), mapHead...)
+	for i := range r.Keys {
+		if len(b) > encodeChunk {
+			if err := emit(b); err != nil {
+				return err
+			}
+			b = b[:0]
+		}
+		b = separate(b, i)
+		b = appendJSON(b, r.Keys[i].Path)
+		b = append(b, ':')
+		b = value(b, &r.Keys[i])
 	}
-	return r.encodeLibs(b)
+	if len(r.Keys) > 0 {
+		b = append(b, '\n')
+	}
+	b = append(b, mapMiddle...)
+	for i, l := range r.Libs {
+		b = separate(b, i)
+		b = appendJSON(b, l)
+	}
+	if len(r.Libs) > 0 {
+		b = append(b, '\n')
+	}
+	return emit(append(b, mapEnd...))
 }
 
 func separate(b []byte, i int) []byte {
@@ -67,70 +111,7 @@ func separate(b []byte, i int) []byte {
 	return append(b, '\n')
 }
 
-func (r *Result) encodeLibs(b []byte) []byte {
-	if len(r.Keys) > 0 {
-		b = append(b, '\n')
-	}
-	b = append(b, "},\n\"xlibmap\":["...)
-	for i, l := range r.Libs {
-		b = separate(b, i)
-		b = appendJSON(b, l)
-	}
-	if len(r.Libs) > 0 {
-		b = append(b, '\n')
-	}
-	return append(b, "]}\n"...)
-}
-
-// checkText reads an encoded map as its readers do, and compares every entry.
-func (r *Result) checkText(text []byte) error {
-	d := &decoder{data: text, name: "the new map"}
-	tables := 0
-	err := d.object(func(key []byte, _ int, _ flaw) error {
-		if string(key) != "reverseMapT" {
-			return d.skip()
-		}
-		tables++
-		n := 0
-		var want, pkg, flavor []byte
-		err := d.object(func(key []byte, off int, _ flaw) error {
-			if n >= len(r.Keys) || string(key) != r.Keys[n].Path {
-				return d.errAt(off, "entry %d is not the one that was meant", n)
-			}
-			k := &r.Keys[n]
-			n++
-			want = moduleName(append(want[:0], k.Module...), []byte(k.Flavors[0]))
-			var got []byte
-			var err error
-			if d.peek() == '"' {
-				got, _, err = d.str()
-			} else {
-				pkg, flavor, err = d.entry(pkg[:0], flavor[:0])
-				pkg = moduleName(pkg, flavor)
-				got = pkg
-			}
-			if err == nil && string(got) != string(want) {
-				err = d.errAt(off, "module %q, not %q", got, want)
-			}
-			return err
-		})
-		if err == nil && n != len(r.Keys) {
-			err = d.errAt(d.pos, "%d entries, not %d", n, len(r.Keys))
-		}
-		return err
-	})
-	switch {
-	case err != nil:
-		return err
-	case tables != 1 || d.peek() != 0:
-		return d.errAt(d.pos, "not one reverse map and nothing else")
-	}
-	return nil
-}
-
-// EncodeList gives the text of xlibmap.list: one name a line. A name that does
-// not fit on a line has no place there.
-func (r *Result) EncodeList() []byte {
+func (r *Result) encodeList(emit func([]byte) error) error {
 	var b []byte
 next:
 	for _, l := range r.Libs {
@@ -141,7 +122,117 @@ next:
 		}
 		b = append(append(b, l...), '\n')
 	}
-	return b
+	return emit(b)
+}
+
+// check reads an encoded map back as its readers do, entry by entry, and
+// compares each with what was meant.
+func (r *Result) check(text io.Reader) error {
+	in := bufio.NewReaderSize(text, encodeChunk)
+	want := mapHead
+	if len(r.Keys) > 0 {
+		want += "\n"
+	}
+	head := make([]byte, len(want))
+	if _, err := io.ReadFull(in, head); err != nil {
+		return fmt.Errorf("read the head of the new map: %w", err)
+	}
+	if string(head) != want {
+		return fmt.Errorf("the new map begins with %q, not %q", head, want)
+	}
+	c := &entryCheck{}
+	var long []byte // a line that is longer than the buffer
+	for i := range r.Keys {
+		line, err := in.ReadSlice('\n')
+		for long = long[:0]; errors.Is(err, bufio.ErrBufferFull); {
+			long = append(long, line...)
+			if line, err = in.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
+				line = append(long, line...)
+			}
+		}
+		if err == nil {
+			err = c.entry(line, &r.Keys[i], i+1 < len(r.Keys))
+		}
+		if err != nil {
+			return fmt.Errorf("entry %d of %d: %w", i+1, len(r.Keys), err)
+		}
+	}
+	rest, err := io.ReadAll(io.LimitReader(in, MaxSize))
+	if err != nil {
+		return err
+	}
+	return r.checkEnd(rest)
+}
+
+// entryCheck compares entries of a new map.
+type entryCheck struct {
+	decoder
+	want, pkg, flavor []byte
+}
+
+// entry compares the line of an entry with its key.
+func (c *entryCheck) entry(line []byte, k *Key, more bool) error {
+	c.decoder = decoder{data: line, name: "the new map", scratch: c.scratch}
+	key, _, err := c.str()
+	if err != nil {
+		return err
+	}
+	if string(key) != k.Path || c.peek() != ':' {
+		return c.errAt(0, "%q is not the entry that was meant", excerpt(line))
+	}
+	c.pos++
+	c.want = moduleName(append(c.want[:0], k.Module...), []byte(k.Flavors[0]))
+	var got []byte
+	if c.peek() == '"' {
+		got, _, err = c.str()
+	} else {
+		c.pkg, c.flavor, err = c.decoder.entry(c.pkg[:0], c.flavor[:0])
+		c.pkg = moduleName(c.pkg, c.flavor)
+		got = c.pkg
+	}
+	end := "\n"
+	if more {
+		end = ",\n"
+	}
+	switch {
+	case err != nil:
+		return err
+	case string(got) != string(c.want):
+		return c.errAt(0, "module %q, not %q", got, c.want)
+	case string(line[c.pos:]) != end:
+		return c.errAt(c.pos, "%q follows the entry", excerpt(line[c.pos:]))
+	}
+	return nil
+}
+
+// checkEnd compares what follows the entries: the end of the table, and xlibmap.
+func (r *Result) checkEnd(rest []byte) error {
+	d := &decoder{data: append([]byte(mapHead), rest...), name: "the end of the new map"}
+	tables, libs := 0, 0
+	err := d.object(func(key []byte, off int, _ flaw) error {
+		switch string(key) {
+		case "reverseMapT":
+			tables++
+			return d.object(func(_ []byte, off int, _ flaw) error { return d.errAt(off, "there are more entries than were meant") })
+		case "xlibmap":
+			return d.array(func(off int) error {
+				s, _, err := d.str()
+				if err == nil && (libs >= len(r.Libs) || string(s) != r.Libs[libs]) {
+					err = d.errAt(off, "library %q is not the one that was meant", s)
+				}
+				libs++
+				return err
+			})
+		}
+		return d.errAt(off, "key %q", key)
+	})
+	switch {
+	case err != nil:
+		return err
+	case tables != 1 || libs != len(r.Libs) || d.peek() != 0:
+		return d.errAt(d.pos, "not one reverse map with %d libraries and nothing else", len(r.Libs))
+	}
+	return nil
 }
 
 // appendJSON appends a string in double quotes, in ASCII.

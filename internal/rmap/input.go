@@ -160,7 +160,7 @@ type inputReader struct {
 func parseInput(data []byte, label, file string) (*Input, error) {
 	r := &inputReader{
 		in:      &Input{Label: label, Digest: digest(data)},
-		decoder: &decoder{data: data, name: file, lenient: true},
+		decoder: &decoder{data: data, name: file, lenient: true, ascii: isASCII(data)},
 		chunk:   &builder{},
 	}
 	if bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {

@@ -722,3 +722,46 @@ func ExampleMap_Lookup() {
 	fmt.Println(module, "by", dir)
 	// Output: hdf5/1.10(gcc/9.1) by /apps/hdf5/1.10/lib
 }
+
+// TestCheck damages a map that was written; the check before it is installed
+// must see it.
+func TestCheck(t *testing.T) {
+	long := make([]string, 0, 3000)
+	for i := range 3000 { // a line that is longer than the reader's buffer
+		long = append(long, fmt.Sprintf("default:compiler-%04d/1.0:%s/4", i, strings.Repeat("m", 100)))
+	}
+	res := rmap.Merge([]*rmap.Input{input(t, "a", "/s/a/1/lib a/1 lib "+strings.Join(long, " "), "/s/b\u00e9/1/lib b/1", "/s/c/1/lib c/1"), fixtures(t, "nasty/in/main.jsonReverseMapT.json")[0]}, nil, rmap.Options{})
+	for form, text := range map[string][]byte{"xalt_rmapT": res.EncodeXALT(), "jsonReverseMapT": res.EncodeJSON()} {
+		if err := res.Check(bytes.NewReader(text)); err != nil {
+			t.Fatalf("%s: Check = %v of what was written", form, err)
+		}
+		s := string(text)
+		for name, damaged := range map[string]string{
+			"cut":            s[:len(s)-3],
+			"cut in a line":  s[:len(s)/2],
+			"empty":          "",
+			"a line gone":    s[:strings.Index(s, "\n\"/s/b")] + s[strings.Index(s, "\n\"/s/c"):],
+			"a line twice":   strings.Replace(s, "\n\"/s/c", s[strings.Index(s, "\n\"/s/b"):strings.Index(s, "\n\"/s/c")]+"\n\"/s/c", 1),
+			"a path":         strings.Replace(s, "/s/c/1/lib", "/s/c/1/lab", 1),
+			"a module":       strings.Replace(s, "\"c/1", "\"c/2", 1),
+			"the keyword":    strings.Replace(s, "reverseMapT", "reverseMapU", 1),
+			"a library":      strings.Replace(s, "libc.so", "libd.so", 1),
+			"a library more": strings.Replace(s, "\"xlibmap\":[", "\"xlibmap\":[\"x.so\",", 1),
+			"another key":    strings.Replace(s, "]}\n", "],\"timestampFn\":false}\n", 1),
+			"text after":     s + "{}",
+			"no comma":       strings.Replace(s, ",\n", "\n", 1),
+			"NULs":           strings.Replace(s, "/s/c", "\x00\x00\x00\x00", 1),
+		} {
+			if damaged == s {
+				t.Errorf("%s, %s: nothing was damaged", form, name)
+			}
+			if err := res.Check(strings.NewReader(damaged)); err == nil {
+				t.Errorf("%s, %s: Check = nil, want an error", form, name)
+			}
+		}
+	}
+	empty := rmap.Merge(nil, nil, rmap.Options{})
+	if err := empty.Check(bytes.NewReader(empty.EncodeXALT())); err != nil {
+		t.Errorf("Check of an empty map = %v", err)
+	}
+}

@@ -256,7 +256,7 @@ func parse(data []byte, name string) (*Map, error) {
 		m:     &Map{name: name, id: digest(data), keys: newPathTable(n), owners: make([]uint32, 0, n)},
 		names: newPathTable(n / 3),
 	}
-	d := &decoder{data: data, name: name}
+	d := &decoder{data: data, name: name, ascii: isASCII(data)}
 	if hint := hintText(data); hint != "" {
 		return nil, d.errAt(0, "%s", hint)
 	}

@@ -270,8 +270,9 @@ func (r *updateRun) gather(ctx context.Context) ([]*Input, error) {
 	var wg sync.WaitGroup
 	for range max(1, min(r.Parallel, len(r.Sources))) {
 		wg.Go(func() {
+			var buf []byte // for one input after the other: they are large
 			for i := range work {
-				readings[i] = r.read(ctx, &r.Sources[i])
+				readings[i], buf = r.read(ctx, &r.Sources[i], buf)
 			}
 		})
 	}
@@ -352,14 +353,19 @@ func (r *updateRun) badOnes(readings []reading) []string {
 	return out
 }
 
-// read reads one source and judges it against its last good copy.
-func (r *updateRun) read(ctx context.Context, src *Source) (rd reading) {
-	rd.record = InputRecord{Label: src.Label, File: src.File, Accepted: r.Now.UTC().Format(time.RFC3339)}
-	data, err := readSource(ctx, src)
+// read reads one source into buf, which it gives back, perhaps larger, and
+// judges it against its last good copy.
+func (r *updateRun) read(ctx context.Context, src *Source, buf []byte) (reading, []byte) {
+	rd := reading{record: InputRecord{Label: src.Label, File: src.File, Accepted: r.Now.UTC().Format(time.RFC3339)}}
+	data, buf, err := readSource(ctx, src, buf)
 	if err != nil {
 		rd.bad = err.Error()
-		return rd
+		return rd, buf
 	}
+	return r.judge(rd, src, data), buf
+}
+
+func (r *updateRun) judge(rd reading, src *Source, data []byte) reading {
 	in, err := parseInput(data, src.Label, src.File)
 	if err != nil {
 		rd.bad = fmt.Sprintf("read input: %v", err)
@@ -397,17 +403,17 @@ func (r *updateRun) read(ctx context.Context, src *Source) (rd reading) {
 	return rd
 }
 
-func readSource(ctx context.Context, src *Source) (data []byte, err error) {
+func readSource(ctx context.Context, src *Source, buf []byte) (data, raw []byte, err error) {
 	f, err := src.Open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, buf, err
 	}
 	defer func() {
 		if cerr := f.Close(); err == nil && cerr != nil {
 			err = cerr
 		}
 	}()
-	return readAll(f, src.File)
+	return readInto(f, src.File, buf)
 }
 
 // copyName is the file name of the copy of an input.
@@ -571,9 +577,9 @@ func (r *updateRun) install(ctx context.Context, res *Result) error {
 		return nil
 	}
 	files := []*output{
-		{name: XALTFile, old: XALTOldFile, encode: res.EncodeXALT, check: res.checkText},
-		{name: JSONFile, old: JSONOldFile, encode: res.EncodeJSON, check: res.checkText},
-		{name: LibListFile, encode: res.EncodeList},
+		{name: XALTFile, old: XALTOldFile, encode: res.encodeXALT, check: res.check},
+		{name: JSONFile, old: JSONOldFile, encode: res.encodeJSON, check: res.check},
+		{name: LibListFile, encode: res.encodeList},
 	}
 	var wg sync.WaitGroup
 	for _, f := range files {
@@ -614,25 +620,17 @@ func (r *updateRun) install(ctx context.Context, res *Result) error {
 // output is one of the files of a map on its way to its place.
 type output struct {
 	name, old string
-	encode    func() []byte
-	check     func([]byte) error // nil: nothing to check
+	encode    encoding
+	check     func(io.Reader) error // nil: nothing to check
 
 	digest string
 	staged *staged // nil if the file would not change
 	err    error
 }
 
-// stage encodes the file, writes it beside its place in dir, and checks it.
+// stage writes the file beside its place in dir, and checks it.
 func (f *output) stage(dir string) {
-	data := f.encode()
-	f.digest = digest(data)
-	f.staged, f.err = stage(dir, f.name, f.old, data, 0o644)
-	if f.staged == nil || f.err != nil || f.check == nil {
-		return
-	}
-	if err := f.check(data); err != nil {
-		f.err = fmt.Errorf("check %s before it is installed: %w", f.name, err)
-	}
+	f.staged, f.digest, f.err = stage(dir, f.name, f.old, 0o644, f.encode, f.check)
 }
 
 func (r *updateRun) writeState(res *Result) error {

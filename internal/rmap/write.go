@@ -2,6 +2,8 @@ package rmap
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -28,22 +30,28 @@ func (s *staged) between() {
 	}
 }
 
-// stage writes data beside dir/name if that would change it; nil if not. The
-// file is read back and compared before anything is replaced.
-func stage(dir, name, old string, data []byte, mode fs.FileMode) (s *staged, err error) {
+// stage writes a text beside dir/name if that would change it; nil if not. The
+// file is read back and compared, and given to check if there is one, before
+// anything is replaced.
+func stage(dir, name, old string, mode fs.FileMode, encode encoding, check func(io.Reader) error) (s *staged, sum string, err error) {
 	target := filepath.Join(dir, name)
-	switch same, err := holds(target, data); {
+	switch sum, err = same(target, encode); {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("write %s: %w", target, err)
-	case same:
-		return nil, nil
+		return nil, "", fmt.Errorf("write %s: %w", target, err)
+	case sum != "":
+		return nil, sum, nil
 	}
 	f, err := os.CreateTemp(dir, tempPrefix)
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", target, err)
+		return nil, "", fmt.Errorf("write %s: %w", target, err)
 	}
 	s = &staged{dir: dir, name: name, temp: f.Name(), old: old}
-	_, err = f.Write(data)
+	hash := sha256.New()
+	err = encode(func(b []byte) error {
+		hash.Write(b)
+		_, err := f.Write(b)
+		return err
+	})
 	if err == nil {
 		err = f.Chmod(mode)
 	}
@@ -53,48 +61,91 @@ func stage(dir, name, old string, data []byte, mode fs.FileMode) (s *staged, err
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
+	sum = hex.EncodeToString(hash.Sum(nil))
 	if err == nil {
-		var same bool
-		if same, err = holds(s.temp, data); err == nil && !same {
-			err = errors.New("the file reads back other than it was written")
-		}
+		err = readBack(s.temp, sum, check)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("write %s: %w", target, err), s.drop())
+		return nil, "", errors.Join(fmt.Errorf("write %s: %w", target, err), s.drop())
 	}
-	return s, nil
+	return s, sum, nil
 }
 
-// holds tells whether a file holds exactly data.
-func holds(name string, data []byte) (same bool, err error) {
+// text is the encoding of a text that is there already.
+func text(data []byte) encoding {
+	return func(emit func([]byte) error) error { return emit(data) }
+}
+
+// errDiffers ends a comparison.
+var errDiffers = errors.New("the file differs")
+
+// same gives the digest of a text if the file holds exactly that, else "".
+func same(name string, encode encoding) (sum string, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	defer func() {
 		if cerr := f.Close(); err == nil && cerr != nil {
 			err = cerr
 		}
 	}()
-	st, err := f.Stat()
-	if err != nil || st.Size() != int64(len(data)) {
-		return false, err
+	hash := sha256.New()
+	buf := make([]byte, encodeChunk)
+	err = encode(func(b []byte) error {
+		hash.Write(b)
+		for len(b) > 0 {
+			n, err := io.ReadFull(f, buf[:min(len(b), len(buf))])
+			if !bytes.Equal(buf[:n], b[:n]) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return errDiffers
+			}
+			if err != nil {
+				return err
+			}
+			b = b[n:]
+		}
+		return nil
+	})
+	if err == nil {
+		switch _, err = f.Read(buf[:1]); {
+		case errors.Is(err, io.EOF):
+			return hex.EncodeToString(hash.Sum(nil)), nil
+		case err == nil:
+			err = errDiffers
+		}
 	}
-	buf := make([]byte, 256<<10)
-	for len(data) > 0 {
-		n, err := f.Read(buf)
-		if n > len(data) || !bytes.Equal(buf[:n], data[:n]) {
-			return false, nil
+	if errors.Is(err, errDiffers) {
+		err = nil
+	}
+	return "", err
+}
+
+// readBack reads a file that was just written, compares its digest and has it
+// checked.
+func readBack(name, sum string, check func(io.Reader) error) (err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil && cerr != nil {
+			err = cerr
 		}
-		data = data[n:]
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return false, err
+	}()
+	hash := sha256.New()
+	r := io.TeeReader(f, hash)
+	if check != nil {
+		if err := check(r); err != nil {
+			return fmt.Errorf("check it before it is installed: %w", err)
 		}
 	}
-	return len(data) == 0, nil
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	if hex.EncodeToString(hash.Sum(nil)) != sum {
+		return errors.New("the file reads back other than it was written")
+	}
+	return nil
 }
 
 func (s *staged) drop() error {
@@ -178,7 +229,7 @@ func syncDir(dir string) error {
 // temporary file in the same directory, sync, rename. An equal file is left
 // alone.
 func WriteFile(name string, data []byte, mode fs.FileMode) error {
-	s, err := stage(filepath.Dir(name), filepath.Base(name), "", data, mode)
+	s, _, err := stage(filepath.Dir(name), filepath.Base(name), "", mode, text(data), nil)
 	if err != nil || s == nil {
 		return err
 	}
