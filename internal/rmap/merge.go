@@ -138,9 +138,10 @@ type moduleInfo struct {
 type merger struct {
 	opts     Options
 	sys      *systemDirs
-	inputs   []*Input // nil once they are absorbed
-	labels   []string // of the inputs
-	text     builder  // copies of names and paths: the inputs themselves are large
+	spiders  []numbered
+	libs     map[string]string // to the label of the first input that has it
+	labels   []string          // of the inputs
+	text     builder           // copies of names and paths: the inputs themselves are large
 	table    pathTable
 	paths    []string // of the table
 	head     []int32
@@ -164,44 +165,68 @@ type merger struct {
 // spider-json are evidence: they name the claimants of directories that some
 // reverse map holds. The memory is that of the run before, or nil.
 func Merge(inputs []*Input, memory *Memory, opts Options) *Result {
+	m := newMerger(opts)
+	for _, in := range slices.SortedFunc(slices.Values(inputs), func(a, b *Input) int { return strings.Compare(a.Label, b.Label) }) {
+		m.add(in)
+	}
+	return m.finish(memory)
+}
+
+func newMerger(opts Options) *merger {
 	m := &merger{
 		opts:    opts,
 		sys:     newSystemDirs(opts.SystemDirs),
-		inputs:  slices.SortedFunc(slices.Values(inputs), func(a, b *Input) int { return strings.Compare(a.Label, b.Label) }),
+		table:   newPathTable(1000),
 		nameID:  newPathTable(1000),
 		pkgID:   make(map[string]uint32),
 		sysSeen: make(map[string]bool),
 		roots:   make(map[string]bool),
+		libs:    make(map[string]string),
 		res:     &Result{},
 	}
-	total := 0
-	for _, in := range m.inputs {
-		total = max(total, len(in.entries))
-	}
-	m.table = newPathTable(total)
 	m.flavors.id(nil) // 0 is the empty set
 	m.sets.id(nil)
-	libs := make(map[string]string) // to the label of the first input that has it
-	for i, in := range m.inputs {
-		m.res.Problems = append(m.res.Problems, in.Problems...)
-		if in.More > 0 {
-			m.res.Problems = append(m.res.Problems, Problem{Input: in.Label, Kind: "more", Text: fmt.Sprintf("and %d problems more", in.More)})
-		}
-		m.addMap(i, in)
-		for _, l := range in.Libs {
-			if libs[l] == "" {
-				libs[l] = in.Label
-			}
+	return m
+}
+
+// add takes an input in, in the order of the labels, and keeps nothing of a
+// reverse map's text: the inputs are large.
+func (m *merger) add(in *Input) {
+	number := len(m.labels)
+	m.labels = append(m.labels, in.Label)
+	m.res.Problems = append(m.res.Problems, in.Problems...)
+	if in.More > 0 {
+		m.res.Problems = append(m.res.Problems, Problem{Input: in.Label, Kind: "more", Text: fmt.Sprintf("and %d problems more", in.More)})
+	}
+	if number == 0 && len(in.entries) > 1000 {
+		m.table = newPathTable(2 * len(in.entries))
+	}
+	m.addMap(number, in)
+	for _, l := range in.Libs {
+		if m.libs[l] == "" {
+			m.libs[l] = in.Label
 		}
 	}
-	for i, in := range m.inputs {
-		m.addSpider(i, in)
-		m.labels = append(m.labels, in.Label)
+	if len(in.spider) > 0 {
+		m.spiders = append(m.spiders, numbered{in, number})
 	}
-	m.inputs = nil // they are large
+}
+
+// A numbered is a spider-json that waits until all reverse maps are in.
+type numbered struct {
+	*Input
+	number int
+}
+
+// finish makes the map of what was added.
+func (m *merger) finish(memory *Memory) *Result {
+	for _, in := range m.spiders {
+		m.addSpider(in.number, in.Input)
+	}
+	m.spiders = nil
 	m.addMemory(memory)
 	m.addPins()
-	for l := range libs {
+	for l := range m.libs {
 		m.res.Libs = append(m.res.Libs, l)
 	}
 	slices.Sort(m.res.Libs)
@@ -211,7 +236,7 @@ func Merge(inputs []*Input, memory *Memory, opts Options) *Result {
 			if len(m.suspects) > 0 {
 				text += " (" + strings.Join(m.suspects[:min(len(m.suspects), 3)], ", ") + " leads to a system directory)"
 			}
-			m.res.Problems = append(m.res.Problems, Problem{Kind: "system-library", Input: libs[l], Path: l, Text: text})
+			m.res.Problems = append(m.res.Problems, Problem{Kind: "system-library", Input: m.libs[l], Path: l, Text: text})
 		}
 	}
 	m.order = sortedOrder(m.paths)

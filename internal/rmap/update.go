@@ -162,6 +162,7 @@ type updateRun struct {
 	state  string
 	rep    *Report
 	prior  Provenance
+	sees   bool      // this host sees the modulefiles
 	copies []*staged // new copies of inputs
 	maps   []*staged
 }
@@ -176,7 +177,7 @@ func (r *updateRun) run(ctx context.Context) error {
 	if err := r.readState(); err != nil {
 		return err
 	}
-	inputs, err := r.gather(ctx)
+	m, err := r.gather(ctx)
 	if err != nil || r.rep.Refused != "" {
 		return err
 	}
@@ -184,11 +185,11 @@ func (r *updateRun) run(ctx context.Context) error {
 	if err != nil {
 		r.note("candidates", err.Error())
 	}
-	r.Day = int(r.Now.Unix() / 86400)
-	if r.Gone == nil {
-		r.Gone = goneCheck(inputs)
+	m.opts.Day = int(r.Now.Unix() / 86400)
+	if r.Gone == nil && r.sees {
+		m.opts.Gone = gone
 	}
-	res := Merge(inputs, memory, r.Options)
+	res := m.finish(memory)
 	r.rep.Problems = append(r.rep.Problems, res.Problems...)
 	return r.install(ctx, res)
 }
@@ -234,123 +235,148 @@ func readJSON(name string, v any) error {
 	return nil
 }
 
-// goneCheck tells that a modulefile was removed, if this host sees the module
-// tree at all.
-func goneCheck(inputs []*Input) func(string) bool {
-	for _, in := range inputs {
-		for i := range in.modules {
-			if file := in.modules[i].file; file != "" {
-				if _, err := os.Stat(file); err == nil {
-					return func(file string) bool {
-						_, err := os.Stat(file)
-						return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
-					}
-				}
-				break // one try for each input
-			}
+// seesModulefile tells whether a modulefile of an input exists on this host.
+func seesModulefile(in *Input) bool {
+	for i := range in.modules {
+		if file := in.modules[i].file; file != "" {
+			_, err := os.Stat(file)
+			return err == nil // one try for each input
 		}
 	}
-	return nil
+	return false
+}
+
+// gone tells that a modulefile was removed, on a host that sees the module tree.
+func gone(file string) bool {
+	_, err := os.Stat(file)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // A reading is what became of one source.
 type reading struct {
-	record InputRecord
-	input  *Input
-	copied *staged
-	bad    string // why it cannot be used
-	empty  bool   // it is bad because it has no key
+	record  InputRecord
+	input   *Input
+	copied  *staged
+	bad     string // why it cannot be used
+	instead string // what was done then
+	empty   bool   // it is bad because it has no key
+}
+
+// A job is one input of the map: a source, or a stored copy alone.
+type job struct {
+	label string
+	src   *Source
+}
+
+// jobs lists the inputs by their labels.
+func (r *updateRun) jobs() []job {
+	var list []job
+	for i := range r.Sources {
+		list = append(list, job{r.Sources[i].Label, &r.Sources[i]})
+	}
+	if r.Only {
+		for _, rec := range r.prior.Inputs {
+			if !slices.ContainsFunc(r.Sources, func(s Source) bool { return s.Label == rec.Label }) {
+				list = append(list, job{label: rec.Label})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b job) int { return strings.Compare(a.label, b.label) })
+	return list
 }
 
 // gather reads the sources, puts good copies in the place of bad ones, and
-// completes them with the stored copies if Only is set.
-func (r *updateRun) gather(ctx context.Context) ([]*Input, error) {
-	readings := make([]reading, len(r.Sources))
-	work := make(chan int)
-	var wg sync.WaitGroup
-	for range max(1, min(r.Parallel, len(r.Sources))) {
-		wg.Go(func() {
-			var buf []byte // for one input after the other: they are large
-			for i := range work {
-				readings[i], buf = r.read(ctx, &r.Sources[i], buf)
-			}
-		})
+// completes them with the stored copies if Only is set. Each goes into the map
+// while the next ones are read.
+func (r *updateRun) gather(ctx context.Context) (*merger, error) {
+	jobs := r.jobs()
+	done := make([]chan reading, len(jobs))
+	for i := range done {
+		done[i] = make(chan reading, 1)
 	}
-	for i := range r.Sources {
+	work := make(chan int, len(jobs))
+	for i := range jobs {
 		work <- i
 	}
 	close(work)
-	wg.Wait()
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	var wg sync.WaitGroup
+	for range max(1, min(r.Parallel, len(jobs))) {
+		wg.Go(func() {
+			var buf []byte // for one input after the other: they are large
+			for i := range work {
+				var rd reading
+				rd, buf = r.do(ctx, jobs[i], buf)
+				done[i] <- rd
+			}
+		})
 	}
-	given := make(map[string]bool)
-	var inputs []*Input
-	var refused []string
-	for i := range readings {
-		rd := &readings[i]
-		given[rd.record.Label] = true
+	m := newMerger(r.Options)
+	var refused, bad []string
+	maps := 0
+	for i := range jobs {
+		rd := <-done[i]
 		if rd.copied != nil {
 			r.copies = append(r.copies, rd.copied)
 		}
 		if rd.bad != "" {
-			in, rec, err := r.copyOf(rd.record.Label)
-			switch {
-			case err != nil:
-				r.rep.Fallbacks = append(r.rep.Fallbacks, fmt.Sprintf("%s; there is no good copy, so it is missing from the map", rd.bad))
-			default:
-				r.rep.Fallbacks = append(r.rep.Fallbacks, fmt.Sprintf("%s; the copy of %s is used in its place", rd.bad, rec.Accepted))
-				rec.Fallback = rd.bad
-				rd.record, rd.input = rec, in
-			}
-			if rd.empty {
-				refused = append(refused, rd.bad)
-			}
+			bad = append(bad, rd.bad)
+			r.rep.Fallbacks = append(r.rep.Fallbacks, rd.bad+rd.instead)
 		}
-		if rd.input != nil {
-			inputs = append(inputs, rd.input)
-			r.rep.Inputs = append(r.rep.Inputs, rd.record)
+		if rd.empty {
+			refused = append(refused, rd.bad)
 		}
+		if rd.input == nil {
+			continue
+		}
+		r.rep.Inputs = append(r.rep.Inputs, rd.record)
+		if rd.input.Form != FormSpider {
+			maps++
+		}
+		r.sees = r.sees || seesModulefile(rd.input)
+		m.add(rd.input)
 	}
-	if r.Only {
-		for _, rec := range r.prior.Inputs {
-			if given[rec.Label] {
-				continue
-			}
-			in, rec, err := r.copyOf(rec.Label)
-			if err != nil {
-				r.rep.Fallbacks = append(r.rep.Fallbacks, fmt.Sprintf("%v; it is missing from the map", err))
-				continue
-			}
-			inputs = append(inputs, in)
-			r.rep.Inputs = append(r.rep.Inputs, rec)
-		}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	slices.SortFunc(r.rep.Inputs, func(a, b InputRecord) int { return strings.Compare(a.Label, b.Label) })
 	slices.Sort(r.rep.Fallbacks)
-	hasMap := slices.ContainsFunc(inputs, func(in *Input) bool { return in.Form != FormSpider })
 	switch {
-	case hasMap:
-		return inputs, nil
+	case maps > 0:
+		return m, nil
 	case len(refused) > 0:
 		r.rep.Refused = strings.Join(refused, "; ")
 		r.rep.Fallbacks = nil
 		return nil, nil
-	case len(inputs) > 0:
+	case len(r.rep.Inputs) > 0:
 		return nil, fmt.Errorf("%w: spider-json is evidence beside a reverse map and holds no map itself; add the output of spider -o jsonReverseMapT", ErrNoInput)
+	case len(bad) == 0:
+		bad = []string{"none was given, and no copy is stored"}
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNoInput, strings.Join(r.badOnes(readings), "; "))
+	return nil, fmt.Errorf("%w: %s", ErrNoInput, strings.Join(bad, "; "))
 }
 
-func (r *updateRun) badOnes(readings []reading) []string {
-	var out []string
-	for i := range readings {
-		out = append(out, readings[i].bad)
+// do reads the input of a job, or what is used in its place.
+func (r *updateRun) do(ctx context.Context, j job, buf []byte) (reading, []byte) {
+	if j.src == nil {
+		in, rec, err := r.copyOf(j.label)
+		if err != nil {
+			return reading{bad: err.Error(), instead: "; it is missing from the map"}, buf
+		}
+		return reading{record: rec, input: in}, buf
 	}
-	if len(out) == 0 {
-		out = []string{"none was given, and no copy is stored"}
+	rd, buf := r.read(ctx, j.src, buf)
+	if rd.bad == "" {
+		return rd, buf
 	}
-	return out
+	in, rec, err := r.copyOf(j.label)
+	if err != nil {
+		rd.instead = "; there is no good copy, so it is missing from the map"
+		return rd, buf
+	}
+	rd.instead = fmt.Sprintf("; the copy of %s is used in its place", rec.Accepted)
+	rec.Fallback = rd.bad
+	rd.record, rd.input = rec, in
+	return rd, buf
 }
 
 // read reads one source into buf, which it gives back, perhaps larger, and
