@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"os"
@@ -46,9 +47,12 @@ func stage(dir, name, old string, mode fs.FileMode, encode encoding, check func(
 		return nil, "", fmt.Errorf("write %s: %w", target, err)
 	}
 	s = &staged{dir: dir, name: name, temp: f.Name(), old: old}
-	hash := sha256.New()
+	hash, seed := sha256.New(), maphash.MakeSeed()
+	var quick maphash.Hash // to compare with what is read back
+	quick.SetSeed(seed)
 	err = encode(func(b []byte) error {
 		hash.Write(b)
+		_, _ = quick.Write(b) // never fails
 		_, err := f.Write(b)
 		return err
 	})
@@ -63,7 +67,7 @@ func stage(dir, name, old string, mode fs.FileMode, encode encoding, check func(
 	}
 	sum = hex.EncodeToString(hash.Sum(nil))
 	if err == nil {
-		err = readBack(s.temp, sum, check)
+		err = readBack(s.temp, seed, quick.Sum64(), check)
 	}
 	if err != nil {
 		return nil, "", errors.Join(fmt.Errorf("write %s: %w", target, err), s.drop())
@@ -120,9 +124,9 @@ func same(name string, encode encoding) (sum string, err error) {
 	return "", err
 }
 
-// readBack reads a file that was just written, compares its digest and has it
+// readBack reads a file that was just written, compares its hash and has it
 // checked.
-func readBack(name, sum string, check func(io.Reader) error) (err error) {
+func readBack(name string, seed maphash.Seed, want uint64, check func(io.Reader) error) (err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -132,17 +136,18 @@ func readBack(name, sum string, check func(io.Reader) error) (err error) {
 			err = cerr
 		}
 	}()
-	hash := sha256.New()
-	r := io.TeeReader(f, hash)
+	var got maphash.Hash
+	got.SetSeed(seed)
+	r := io.TeeReader(f, &got)
 	if check != nil {
 		if err := check(r); err != nil {
 			return fmt.Errorf("check it before it is installed: %w", err)
 		}
 	}
-	if _, err := io.Copy(io.Discard, r); err != nil {
+	if _, err := io.CopyBuffer(io.Discard, r, make([]byte, encodeChunk)); err != nil {
 		return err
 	}
-	if hex.EncodeToString(hash.Sum(nil)) != sum {
+	if got.Sum64() != want {
 		return errors.New("the file reads back other than it was written")
 	}
 	return nil
