@@ -158,6 +158,7 @@ type merger struct {
 	ones     []uint32        // for one
 	order    []uint32        // path numbers, sorted by path
 	doubts   *doubter        // nil until it is needed
+	below    map[subtree][]neighbour
 	res      *Result
 }
 
@@ -964,27 +965,64 @@ func (m *merger) weakenName(p uint32, path string, ranks []ranking) {
 	}
 }
 
+// A neighbour is a package that claims directories below another one.
+type neighbour struct {
+	pkg, path uint32
+	more      bool // than that path
+}
+
+type subtree struct {
+	dir string
+	pkg uint32
+}
+
 // othersBelow counts, up to sharedBy, the packages other than pkg that claim
 // directories below dir, other than the path p itself.
 func (m *merger) othersBelow(dir string, p, pkg uint32) int {
+	list, known := m.below[subtree{dir, pkg}]
+	if !known {
+		list = m.neighbours(dir, pkg)
+		if m.below == nil {
+			m.below = make(map[subtree][]neighbour)
+		}
+		m.below[subtree{dir, pkg}] = list
+	}
+	n := 0
+	for _, o := range list {
+		if o.more || o.path != p {
+			n++
+		}
+	}
+	return min(n, sharedBy)
+}
+
+// neighbours lists packages other than pkg that claim directories below dir: all,
+// or so many that sharedBy are left whichever path is out of account.
+func (m *merger) neighbours(dir string, pkg uint32) []neighbour {
 	start, _ := slices.BinarySearchFunc(m.order, dir+"/", func(o uint32, s string) int { return strings.Compare(m.paths[o], s) })
-	var seen []uint32
+	var seen []neighbour
 	for _, o := range m.order[start:] {
 		if !strings.HasPrefix(m.paths[o], dir) || len(m.paths[o]) <= len(dir) || m.paths[o][len(dir)] != '/' {
 			break
 		}
-		if o == p {
-			continue
-		}
-		for i := m.head[o]; i >= 0; i = m.cands[i].next {
-			if other := m.names[m.modules[m.cands[i].module].name].pkg; other != pkg && !slices.Contains(seen, other) {
-				if seen = append(seen, other); len(seen) >= sharedBy {
-					return len(seen)
-				}
+		fresh := 0
+		for i := m.head[o]; i >= 0 && fresh < sharedBy; i = m.cands[i].next {
+			other := m.names[m.modules[m.cands[i].module].name].pkg
+			if other == pkg {
+				continue
 			}
+			if at := slices.IndexFunc(seen, func(n neighbour) bool { return n.pkg == other }); at >= 0 {
+				seen[at].more = seen[at].more || seen[at].path != o
+				continue
+			}
+			seen = append(seen, neighbour{pkg: other, path: o})
+			fresh++
+		}
+		if len(seen) >= 2*sharedBy { // no path alone has more than sharedBy of them
+			break
 		}
 	}
-	return len(seen)
+	return seen
 }
 
 // key makes the line of the map for a decided path.

@@ -312,6 +312,13 @@ func TestRules(t *testing.T) {
 			rmap.RuleShared,
 		},
 		{
+			"a name in the root of the tree, and only those who share it below",
+			[]*rmap.Input{input(t, "a", "/opt/pe/lib64 pe/7", "/opt/pe/u/1/lib u/1"), input(t, "b", "/opt/pe/lib64 b/1"), input(t, "c", "/opt/pe/lib64 c/1"), input(t, "d", "/opt/pe/lib64 d/1"), input(t, "e", "/opt/pe/lib64 e/1")},
+			rmap.Options{},
+			map[string]string{"/opt/pe/lib64": "pe/7", "/opt/pe/u/1/lib": "u/1"},
+			"evidence in the path: name in the path",
+		},
+		{
 			"three versions are one module",
 			[]*rmap.Input{input(t, "a", "/s/x/lib a/1"), input(t, "b", "/s/x/lib a/2"), input(t, "c", "/s/x/lib a/3")},
 			rmap.Options{},
