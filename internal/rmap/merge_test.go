@@ -3,6 +3,7 @@ package rmap_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -770,5 +771,28 @@ func TestCheck(t *testing.T) {
 	empty := rmap.Merge(nil, nil, rmap.Options{})
 	if err := empty.Check(bytes.NewReader(empty.EncodeXALT())); err != nil {
 		t.Errorf("Check of an empty map = %v", err)
+	}
+}
+
+// TestEveryTruncation cuts texts at every byte: none of the pieces is taken for
+// a whole document.
+func TestEveryTruncation(t *testing.T) {
+	for name, text := range map[string][]byte{
+		"map":    []byte(`{"reverseMapT":{"\/a\/b":{"pkg":"a\/1.0","kind":"lib","flavor":["default:gcc\/9","default"],"moduleFn":"\/mf\/a.lua"},"/c":"c\u00e9/1(x)"},"xlibmap":["liba.so"],"timestampFn":false}`),
+		"spider": []byte(`{"a":{"\/mf\/a\/1.lua":{"fullName":"a\/1","hidden":false,"lpathA":{"\/a\/lib":1},"parentAA":[["gcc\/9","mpi"]],"wV":"^1.*zfinal"}}}`),
+	} {
+		if _, err := rmap.ReadInput(bytes.NewReader(text), name); err != nil {
+			t.Fatal(err)
+		}
+		for n := range text {
+			in, err := rmap.ReadInput(bytes.NewReader(text[:n]), name)
+			var syn *rmap.SyntaxError
+			if err == nil || !errors.As(err, &syn) || syn.Offset > n {
+				t.Errorf("%s cut to %d bytes: %+v, %v, want an error with a place", name, n, in, err)
+			}
+			if _, err := rmap.Read(bytes.NewReader(text[:n]), name); err == nil {
+				t.Errorf("%s cut to %d bytes: Read = nil, want an error", name, n)
+			}
+		}
 	}
 }
