@@ -66,10 +66,8 @@ func (o *Options) Check() error {
 			return fmt.Errorf("pin %q = %q: NAME/VERSION or NAME/VERSION(FLAVOR) is wanted", path, module)
 		}
 	}
-	for _, pat := range slices.Concat(o.Prefer, o.Deny, o.IgnoreFlavor) {
-		if pat == "" {
-			return errors.New("a pattern of modules is empty")
-		}
+	if slices.Contains(slices.Concat(o.Prefer, o.Deny, o.IgnoreFlavor), "") {
+		return errors.New("a pattern of modules is empty")
 	}
 	list := DefaultSystemDirs()
 	for _, d := range o.SystemDirs {

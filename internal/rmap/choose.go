@@ -1,0 +1,272 @@
+package rmap
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A choice is the decision on one path before the umbrellas are known.
+type choice struct {
+	names []uint32 // claimants, best first
+	rule  string
+	ev    evidence // of the best
+	level bool     // ev is known
+	out   bool
+}
+
+// A frame is a path on the way down to the current one, in decide.
+type frame struct {
+	index  int      // in keys
+	below  []uint32 // packages of other modules below, at most sharedBy
+	length int
+}
+
+// decide finds the winner of every path, then takes the umbrellas out.
+func (m *merger) decide() {
+	type decided struct {
+		path uint32
+		choice
+	}
+	all := make([]decided, 0, len(m.order))
+	umbrella := make(map[int]bool)
+	var stack []frame
+	pop := func() {
+		f := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if len(f.below) < sharedBy {
+			return
+		}
+		d := &all[f.index]
+		if !d.level {
+			d.ev, _ = evidenceOf(m.paths[d.path], m.names[d.names[0]].name)
+			d.level = true
+		}
+		if d.ev == evNone && d.rule != RulePin && d.rule != RulePrefer {
+			umbrella[f.index] = true
+		}
+	}
+	var buf []uint32
+	for _, p := range m.order {
+		path := m.paths[p]
+		for len(stack) > 0 {
+			if top := m.paths[all[stack[len(stack)-1].index].path]; strings.HasPrefix(path, top) {
+				break
+			}
+			pop()
+		}
+		var c choice
+		c, buf = m.choose(p, buf)
+		all = append(all, decided{p, c})
+		if c.out || len(c.names) == 0 && c.rule != RulePin {
+			continue
+		}
+		pkg, known := uint32(0), false
+		if len(c.names) > 0 {
+			pkg, known = m.names[c.names[0]].pkg, true
+		}
+		for i := range stack {
+			f := &stack[i]
+			if path[f.length] != '/' || !known || len(f.below) >= sharedBy {
+				continue
+			}
+			if own := all[f.index].names; len(own) > 0 && m.names[own[0]].pkg != pkg && !slices.Contains(f.below, pkg) {
+				f.below = append(f.below, pkg)
+			}
+		}
+		if known {
+			stack = append(stack, frame{index: len(all) - 1, length: len(path)})
+		}
+	}
+	for len(stack) > 0 {
+		pop()
+	}
+	long := make(map[string]bool)
+	m.res.Keys = make([]Key, 0, len(all))
+	for i := range all {
+		d := &all[i]
+		if umbrella[i] {
+			d.out, d.rule = true, RuleUmbrella
+		}
+		if d.out || len(d.names) > 1 || d.rule == RulePin {
+			if m.head[d.path] >= 0 || d.rule == RulePin {
+				m.conflict(d.path, &d.choice)
+			}
+		}
+		if d.out {
+			continue
+		}
+		k := m.key(d.path, &d.choice)
+		m.res.Keys = append(m.res.Keys, k)
+		if len(k.Module) > maxName/2 {
+			if name := k.Name(); len(name) > maxName && !long[name] {
+				long[name] = true
+				m.res.Problems = append(m.res.Problems, Problem{
+					Input: m.source(d.path), Kind: "long-name", Path: name,
+					Text: fmt.Sprintf("module name %q of %q has %d bytes: XALT's own tables cut it to %d, xaltpipe's do not; a shorter name, or --ignore-flavor, avoids it", name, k.Path, len(name), maxName),
+				})
+			}
+		}
+	}
+}
+
+// source gives the label of an input that names a path; "map" if none does.
+func (m *merger) source(p uint32) string {
+	for i := m.head[p]; i >= 0; i = m.cands[i].next {
+		for _, s := range m.sets.list(m.cands[i].inputs) {
+			return m.labels[setNumber(s)]
+		}
+	}
+	return "map"
+}
+
+// choose ranks the claimants of one path.
+func (m *merger) choose(p uint32, buf []uint32) (choice, []uint32) {
+	path := m.paths[p]
+	if _, ok := m.opts.Pins[path]; ok {
+		return choice{rule: RulePin}, buf
+	}
+	first := m.head[p]
+	if c := &m.cands[first]; c.next < 0 && len(m.opts.Deny) == 0 { // the common case
+		n := m.modules[c.module].name
+		if other, ok := m.otherVersion(path, n); ok {
+			m.infer(p, other)
+		} else {
+			return m.only(path, n), buf
+		}
+	}
+	names := buf[:0]
+	for i := first; i >= 0; i = m.cands[i].next {
+		if n := m.modules[m.cands[i].module].name; !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	for _, n := range names {
+		if other, ok := m.otherVersion(path, n); ok && !slices.Contains(names, other) {
+			m.infer(p, other)
+			names = append(names, other)
+		}
+	}
+	buf = names
+	if len(m.opts.Deny) > 0 {
+		names = slices.DeleteFunc(names, func(n uint32) bool {
+			return slices.ContainsFunc(m.opts.Deny, func(pat string) bool { return matchName(pat, m.names[n].name) })
+		})
+		if len(names) == 0 {
+			return choice{out: true, rule: RuleDenied}, buf
+		}
+	}
+	names = m.shortNames(names)
+	if len(names) == 1 {
+		return m.only(path, names[0]), buf
+	}
+	return m.rank(p, names), buf
+}
+
+// only makes the choice where there is one claimant.
+func (m *merger) only(path string, n uint32) choice {
+	c := choice{names: m.one(n), rule: RuleOnly}
+	if rule := m.doubt(path, n); rule != "" && !m.preferred(n) {
+		c.out, c.rule = true, rule
+	}
+	return c
+}
+
+// preferred tells whether the site prefers a module.
+func (m *merger) preferred(n uint32) bool {
+	return slices.ContainsFunc(m.opts.Prefer, func(pat string) bool { return matchName(pat, m.names[n].name) })
+}
+
+// one gives a list of one name; lists are cut from a larger one.
+func (m *merger) one(n uint32) []uint32 {
+	if len(m.ones) == cap(m.ones) {
+		m.ones = make([]uint32, 0, 4096)
+	}
+	m.ones = append(m.ones, n)
+	return m.ones[len(m.ones)-1:]
+}
+
+// shortNames leaves out a name that is another one with more in front: the
+// same modulefile, found once more from a directory further up.
+func (m *merger) shortNames(names []uint32) []uint32 {
+	return slices.DeleteFunc(slices.Clone(names), func(n uint32) bool {
+		long := m.names[n].name
+		return slices.ContainsFunc(names, func(o uint32) bool {
+			short := m.names[o].name
+			return len(short) < len(long) && strings.HasSuffix(long, short) && long[len(long)-len(short)-1] == '/'
+		})
+	})
+}
+
+// otherVersion gives the module that the path names as NAME/VERSION in a row,
+// if it is another version of the claimant: then the claimant reached the
+// directory through a symlink such as "latest".
+func (m *merger) otherVersion(path string, n uint32) (uint32, bool) {
+	name := m.names[n].name
+	slash := strings.LastIndexByte(name, '/')
+	if slash < 0 || containsRow(path, name) {
+		return 0, false
+	}
+	base := name[:slash]
+	base = base[strings.LastIndexByte(base, '/')+1:]
+	for rest := path; ; {
+		i := indexComponent(rest, base)
+		if i < 0 || i+len(base)+1 >= len(rest) {
+			return 0, false
+		}
+		rest = rest[i+len(base)+1:]
+		version, _, _ := strings.Cut(rest, "/")
+		if at := m.nameID.findString(name[:slash+1] + version); at.found && at.id != n && m.names[at.id].current {
+			return at.id, true
+		}
+	}
+}
+
+// containsRow tells whether the components of name are in the path in a row.
+func containsRow(path, name string) bool {
+	for i := 0; ; {
+		j := strings.Index(path[i:], name)
+		if j < 0 {
+			return false
+		}
+		j += i
+		end := j + len(name)
+		if j > 0 && path[j-1] == '/' && (end == len(path) || path[end] == '/') {
+			return true
+		}
+		i = j + 1
+	}
+}
+
+// indexComponent gives where component c begins in path; -1 if nowhere.
+func indexComponent(path, c string) int {
+	for i := 0; ; {
+		j := strings.Index(path[i:], c)
+		if j < 0 {
+			return -1
+		}
+		j += i
+		end := j + len(c)
+		if (j == 0 || path[j-1] == '/') && (end == len(path) || path[end] == '/') {
+			return j
+		}
+		i = j + 1
+	}
+}
+
+// infer makes every current modulefile of a name a candidate for a path.
+func (m *merger) infer(p, name uint32) {
+	best := -1
+	for _, i := range m.names[name].modules {
+		if mod := &m.modules[i]; mod.current && (best < 0 || mod.file < m.modules[best].file) {
+			best = int(i)
+		}
+	}
+	if best >= 0 {
+		c := m.claim(p, uint32(best))
+		c.flags |= candInferred | candSure
+		for i := m.head[p]; i >= 0; i = m.cands[i].next {
+			c.kind |= m.cands[i].kind
+		}
+	}
+}

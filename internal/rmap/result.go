@@ -1,0 +1,173 @@
+package rmap
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// A Key is one line of the map.
+type Key struct {
+	Path    string
+	Module  string // NAME/VERSION
+	File    string // modulefile, "" if no input tells
+	Kind    string // "bin", "lib" or "dir"
+	Flavors []string
+}
+
+// Name is the module name as XALT uses it: with the first flavor.
+func (k *Key) Name() string {
+	return string(moduleName([]byte(k.Module), []byte(k.Flavors[0])))
+}
+
+// A Claimant is one module that claims a directory.
+type Claimant struct {
+	Module string   `json:"module"`
+	File   string   `json:"modulefile,omitempty"`
+	Inputs []string `json:"inputs,omitempty"` // labels; none if only remembered
+	Why    string   `json:"why,omitempty"`    // "remembered" or "inferred", if no input claims it
+}
+
+// A Conflict is a directory with more than one claimant, or one that was left
+// out of the map.
+type Conflict struct {
+	Path      string     `json:"path"`
+	Module    string     `json:"module"` // the winner; "" if left out
+	Rule      string     `json:"rule"`
+	Claimants []Claimant `json:"claimants"` // sorted by name
+}
+
+// A Result is what [Merge] makes. It depends on the inputs, the memory and the
+// options only, not on the order of the inputs.
+type Result struct {
+	Keys      []Key      // sorted bytewise by path
+	Libs      []string   // xlibmap, sorted
+	Conflicts []Conflict // sorted by path
+	Problems  []Problem  // of the inputs, in the order of their labels, then of the whole
+	Memory    *Memory    // what the next run should know
+}
+
+// key makes the line of the map for a decided path.
+func (m *merger) key(p uint32, c *choice) Key {
+	k := Key{Path: m.paths[p]}
+	if c.rule == RulePin {
+		name, flavor := splitFlavor(m.opts.Pins[k.Path])
+		k.Module, k.Flavors = name, []string{flavorText(flavor)}
+		var kinds kind
+		for i := m.head[p]; i >= 0; i = m.cands[i].next {
+			if mod := &m.modules[m.cands[i].module]; m.names[mod.name].name == name {
+				k.File = mod.file
+				kinds |= m.cands[i].kind
+			}
+		}
+		k.Kind = kinds.String()
+		return k
+	}
+	name := c.names[0]
+	k.Module = m.names[name].name
+	var kinds kind
+	var exact, common, short, old uint32
+	for i := m.head[p]; i >= 0; i = m.cands[i].next {
+		cd := &m.cands[i]
+		mod := &m.modules[cd.module]
+		if mod.name != name {
+			continue
+		}
+		kinds |= cd.kind
+		if mod.file != "" && (k.File == "" || mod.file < k.File) {
+			k.File = mod.file
+		}
+		switch {
+		case mod.exact:
+			exact = m.flavors.union(exact, mod.flavors)
+		case mod.file != "" && mod.current:
+			common = m.flavors.union(common, mod.flavors)
+		case mod.file != "":
+			old = m.flavors.union(old, mod.flavors)
+		default:
+			short = m.flavors.union(short, cd.flavors)
+		}
+	}
+	k.Kind = kinds.String()
+	set := cmp.Or(exact, common, short, old)
+	k.Flavors = m.withoutIgnored(set)
+	return k
+}
+
+// withoutIgnored gives the flavors of a set less the ignored ones. A flavor
+// with an ignored module in it goes; if that leaves none, the ignored modules
+// alone go.
+func (m *merger) withoutIgnored(set uint32) []string {
+	list := m.flavors.list(set)
+	if len(list) == 0 {
+		return []string{"default"}
+	}
+	if len(m.opts.IgnoreFlavor) == 0 {
+		return list
+	}
+	return m.flavors.filtered(set, func(list []string) []string {
+		var kept, stripped []string
+		for _, f := range list {
+			parts := strings.Split(f, ":")
+			rest := slices.DeleteFunc(slices.Clone(parts), func(mod string) bool {
+				return mod != "default" && ignored(m.opts.IgnoreFlavor, mod)
+			})
+			if len(rest) == len(parts) {
+				kept = append(kept, f)
+			} else {
+				stripped = append(stripped, strings.Join(rest, ":"))
+			}
+		}
+		if len(kept) == 0 {
+			kept = stripped
+			slices.Sort(kept)
+			kept = slices.Compact(kept)
+		}
+		return kept
+	})
+}
+
+// ignored tells whether a module of a flavor is meant by one of the patterns.
+func ignored(patterns []string, mod string) bool {
+	for _, p := range patterns {
+		if strings.ContainsAny(p, "*?") {
+			if matchName(p, mod) {
+				return true
+			}
+		} else if rest, ok := strings.CutPrefix(mod, p); ok && (rest == "" || strings.IndexByte("/-_.", rest[0]) >= 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// conflict records a path that had several claimants, or was left out.
+func (m *merger) conflict(p uint32, c *choice) {
+	out := Conflict{Path: m.paths[p], Rule: c.rule}
+	switch {
+	case c.rule == RulePin:
+		out.Module = m.opts.Pins[out.Path]
+	case !c.out:
+		out.Module = m.names[c.names[0]].name
+	}
+	for i := m.head[p]; i >= 0; i = m.cands[i].next {
+		cd := &m.cands[i]
+		mod := &m.modules[cd.module]
+		cl := Claimant{Module: m.names[mod.name].name, File: mod.file}
+		for _, s := range m.sets.list(cd.inputs) {
+			cl.Inputs = append(cl.Inputs, m.labels[setNumber(s)])
+		}
+		switch {
+		case len(cl.Inputs) > 0:
+		case cd.flags&candRemembered != 0:
+			cl.Why = "remembered"
+		default:
+			cl.Why = "inferred"
+		}
+		out.Claimants = append(out.Claimants, cl)
+	}
+	slices.SortFunc(out.Claimants, func(a, b Claimant) int {
+		return cmp.Or(strings.Compare(a.Module, b.Module), strings.Compare(a.File, b.File))
+	})
+	m.res.Conflicts = append(m.res.Conflicts, out)
+}
