@@ -276,6 +276,10 @@ func (f *mergeFlags) update(machine string, s settings, stdin io.Reader) (*updat
 	if len(u.Sources) == 0 {
 		return nil, cli.UsageError("no input given for %s", u.Dir)
 	}
+	isStdin := func(s rmap.Source) bool { return s.File == stdinName }
+	if i := slices.IndexFunc(u.Sources, isStdin); i >= 0 && slices.ContainsFunc(u.Sources[i+1:], isStdin) {
+		return nil, cli.UsageError("standard input is named twice")
+	}
 	// Two inputs of one label are a mistake, but where a pattern found them it
 	// is one of the files that are there today, and stops its own machine only.
 	seen := make(map[string]string)
@@ -352,6 +356,9 @@ func splitInput(in string) (label, file string) {
 	return label, file
 }
 
+// stdinName is the file of an input that comes from standard input, in messages.
+const stdinName = "standard input"
+
 func fileSource(in string, stdin io.Reader) (rmap.Source, error) {
 	label, file := splitInput(in)
 	switch {
@@ -368,7 +375,7 @@ func fileSource(in string, stdin io.Reader) (rmap.Source, error) {
 		return rmap.Source{}, cli.UsageError("input %q: %q cannot be a label; name it LABEL=FILE", in, label)
 	}
 	if file == "-" {
-		return rmap.Source{Label: label, File: label, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(stdin), nil }}, nil
+		return rmap.Source{Label: label, File: stdinName, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(stdin), nil }}, nil
 	}
 	return rmap.Source{Label: label, File: file, Open: func(context.Context) (io.ReadCloser, error) {
 		f, err := os.Open(file)

@@ -526,8 +526,15 @@ func (r *inputReader) flavorID(list []string) uint32 {
 
 func (r *inputReader) libs() error {
 	if r.peek() != '[' {
-		r.problem(r.pos, "xlibmap", "xlibmap is not a list: left out")
-		return r.skip()
+		start := r.pos
+		if err := r.skip(); err != nil {
+			return err
+		}
+		// An empty table of Lua has no form of its own.
+		if v := r.data[start:r.pos]; v[0] != '{' || len(bytes.TrimSpace(v[1:len(v)-1])) > 0 {
+			r.problem(start, "xlibmap", "xlibmap is not a list: left out")
+		}
+		return nil
 	}
 	return r.array(func(off int) error {
 		if r.peek() != '"' {

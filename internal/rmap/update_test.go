@@ -150,6 +150,84 @@ func TestTogether(t *testing.T) {
 	wg.Wait()
 }
 
+// TestTogetherOnly starts runs that each bring one input: the map has all.
+func TestTogetherOnly(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			in := []byte(fmt.Sprintf(`{"reverseMapT":{"/s/p%d/1/lib":"p%d/1"},"xlibmap":["lib%d.so"]}`, i, i, i))
+			u := &rmap.Update{Dir: dir, Sources: []rmap.Source{text(fmt.Sprintf("in%d", i), in)}, Only: true, MaxShrink: 10, Now: now, Wait: time.Minute}
+			if rep, err := u.Run(t.Context()); err != nil || rep.Refused != "" || len(rep.Fallbacks) > 0 {
+				t.Errorf("Run = %+v, %v", rep, err)
+			}
+		})
+	}
+	wg.Wait()
+	m, err := rmap.Open([]string{dir}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Len() != 8 {
+		t.Errorf("the map has %d keys, want those of all 8 runs", m.Len())
+	}
+}
+
+// TestUpdateOrder gives the same sources in many orders, read so many at a time:
+// every file is the same, also of what is remembered.
+func TestUpdateOrder(t *testing.T) {
+	var sources []rmap.Source
+	for _, pattern := range []string{"cray/in/rmapT_*", "cray/in/spider_*", "cray/in/nopreload*"} {
+		files, err := filepath.Glob(filepath.Join("testdata", filepath.FromSlash(pattern)+".gz"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no fixture matches %s (%v)", pattern, err)
+		}
+		for _, f := range files {
+			name := strings.TrimSuffix(filepath.Base(f), ".gz")
+			sources = append(sources, text(name, fixture(t, "cray/in/"+name)))
+		}
+	}
+	run := func(parallel int) map[string]string {
+		t.Helper()
+		dir := t.TempDir()
+		u := &rmap.Update{Dir: dir, Sources: sources, MaxShrink: 10, Now: now, Parallel: parallel, Options: rmap.Options{IgnoreFlavor: []string{"EasyBuild"}}}
+		if rep, err := u.Run(t.Context()); err != nil || rep.Refused != "" {
+			t.Fatalf("Run = %+v, %v", rep, err)
+		}
+		files := make(map[string]string)
+		for _, sub := range []string{"", rmap.StateDir} {
+			entries, err := os.ReadDir(filepath.Join(dir, sub))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range entries {
+				if e.IsDir() {
+					continue
+				}
+				data, err := os.ReadFile(filepath.Join(dir, sub, e.Name()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				files[sub+"/"+e.Name()] = string(data)
+			}
+		}
+		return files
+	}
+	want := run(1)
+	if len(want) < 7 {
+		t.Fatalf("only %d files", len(want))
+	}
+	rng := rand.New(rand.NewPCG(8, 1))
+	for i := range 8 {
+		rng.Shuffle(len(sources), func(i, j int) { sources[i], sources[j] = sources[j], sources[i] })
+		for name, data := range run(1 + i%4) {
+			if data != want[name] {
+				t.Errorf("shuffle %d: %s is another", i, name)
+			}
+		}
+	}
+}
+
 // TestUnwritable writes where nothing can be written.
 func TestUnwritable(t *testing.T) {
 	file := write(t, "x", t.TempDir(), "file")
