@@ -2,7 +2,6 @@ package rmap
 
 import (
 	"bytes"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -47,18 +46,25 @@ type memoryEntry struct {
 // remember makes the memory of this run.
 func (m *merger) remember() {
 	const keep = candMap | candDirect | candRemembered
-	text := append([]byte(memoryHead), '\n')
+	// The text is large: its room is taken at once.
+	room := len(memoryHead) + 64
+	for i := range m.modules {
+		room += len(m.modules[i].file) + len(m.names[m.modules[i].name].name) + 40
+	}
+	for _, path := range m.paths {
+		room += len(path) + 20
+	}
+	text := append(append(make([]byte, 0, room+8*len(m.cands)), memoryHead...), '\n')
 	moduleAt := make([]int32, len(m.modules))
 	for i := range moduleAt {
 		moduleAt[i] = -1
 	}
 	flavorAt := make(map[uint32]uint32)
-	modules, size := int32(0), 16
+	modules := int32(0)
 	for _, p := range m.order {
-		size += len(m.paths[p]) + 8
 		for i := m.head[p]; i >= 0; i = m.cands[i].next {
 			c := &m.cands[i]
-			if size += 12; c.flags&keep == 0 {
+			if c.flags&keep == 0 {
 				continue
 			}
 			if moduleAt[c.module] < 0 {
@@ -76,7 +82,6 @@ func (m *merger) remember() {
 			}
 		}
 	}
-	text = slices.Grow(text, size)
 	for _, p := range m.order {
 		start := len(text)
 		text = appendField(append(text, 'p'), m.paths[p])

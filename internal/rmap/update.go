@@ -165,10 +165,14 @@ type updateRun struct {
 	sees   bool      // this host sees the modulefiles
 	copies []*staged // new copies of inputs
 	maps   []*staged
+	memory *staged // nil if it does not change
 }
 
 func (r *updateRun) dropStaged() {
-	for _, s := range slices.Concat(r.copies, r.maps) {
+	for _, s := range append(slices.Concat(r.copies, r.maps), r.memory) {
+		if s == nil {
+			continue
+		}
 		_ = s.drop() // the next run sweeps up what is left
 	}
 }
@@ -314,11 +318,15 @@ func (r *updateRun) install(ctx context.Context, res *Result) error {
 	}
 	var wg sync.WaitGroup
 	for _, f := range files {
-		wg.Go(func() { f.stage(r.Dir) })
+		wg.Go(func() { f.stage(r.Dir, 0o644) })
 	}
+	// What is remembered is as large as a map; the disk takes both at a time.
+	memory := &output{name: memoryFile, encode: text(res.Memory.text)}
+	wg.Go(func() { memory.stage(r.state, 0o640) })
 	wg.Wait()
+	r.memory = memory.staged
 	r.rep.Files = make(map[string]string)
-	var errs []error
+	errs := []error{memory.err}
 	for _, f := range files {
 		r.rep.Files[f.name] = f.digest
 		if f.staged != nil {
@@ -360,8 +368,8 @@ type output struct {
 }
 
 // stage writes the file beside its place in dir, and checks it.
-func (f *output) stage(dir string) {
-	f.staged, f.digest, f.err = stage(dir, f.name, f.old, 0o644, f.encode, f.check)
+func (f *output) stage(dir string, mode fs.FileMode) {
+	f.staged, f.digest, f.err = stage(dir, f.name, f.old, mode, f.encode, f.check)
 }
 
 func (r *updateRun) writeState(res *Result) error {
@@ -401,8 +409,10 @@ func (r *updateRun) writeState(res *Result) error {
 			return err
 		}
 	}
-	if err := WriteFile(filepath.Join(r.state, memoryFile), res.Memory.text, 0o640); err != nil {
-		return err
+	if r.memory != nil {
+		if err := r.memory.commit(); err != nil {
+			return err
+		}
 	}
 	return r.prune()
 }
