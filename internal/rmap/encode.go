@@ -2,9 +2,11 @@ package rmap
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -29,12 +31,12 @@ func (r *Result) EncodeList() []byte { return whole(r.encodeList) }
 type encoding func(emit func([]byte) error) error
 
 func whole(encode encoding) []byte {
-	var text []byte
+	var parts [][]byte
 	_ = encode(func(b []byte) error { // that never fails
-		text = append(text, b...)
+		parts = append(parts, bytes.Clone(b))
 		return nil
 	})
-	return text
+	return slices.Concat(parts...)
 }
 
 func (r *Result) encodeXALT(emit func([]byte) error) error {
