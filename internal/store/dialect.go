@@ -28,8 +28,9 @@ type dialect struct {
 	// bulk adds rows that are not there in the engine's fastest way; nil: with
 	// INSERT.
 	bulk func(ctx context.Context, s *session, table string, columns []string, rows [][]any) error
-	// packed texts are stored as COMPRESS() writes them.
-	packed bool
+	// packer packs long texts as COMPRESS() does; nil: they are stored as they
+	// are. Only the writer packs, and there is one at a time.
+	packer *packer
 	// transactional tells whether DDL can be rolled back.
 	transactional bool
 	classify      func(error) errorClass

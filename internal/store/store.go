@@ -225,8 +225,8 @@ func (p packedText) Scan(src any) (err error) {
 
 // pack writes a long text as it is stored.
 func (d *dialect) pack(text string) any {
-	if d.packed {
-		return pack(text)
+	if d.packer != nil {
+		return d.packer.pack(text)
 	}
 	return text
 }
