@@ -19,6 +19,8 @@ type dialect struct {
 	maxParams int      // in one statement
 	// numbered placeholders ($1) instead of "?".
 	numbered bool
+	// arrays can be parameters.
+	arrays bool
 	// upsert returns what follows VALUES (...) so that a row whose key columns
 	// exist is updated in the others.
 	upsert func(key, columns []string) string

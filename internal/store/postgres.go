@@ -25,6 +25,7 @@ var postgres = dialect{
 	lock:          lockRow,
 	maxParams:     65535,
 	numbered:      true,
+	arrays:        true,
 	transactional: true,
 	upsert:        sqlite.upsert,
 	keep:          sqlite.keep,

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -167,9 +168,15 @@ func (db *DB) query(ctx context.Context, q querier, query string, args []any, sc
 // repeating its last key, so that few different statements are in use.
 const inChunk = 256
 
-// in calls query for the keys in chunks; the query has one %s where the list
-// of placeholders goes.
-func in[K any](ctx context.Context, db *DB, q querier, query string, keys []K, arg func(K) any, scan func(*sql.Rows) error) error {
+// anyChunk is how many keys one array has.
+const anyChunk = 4096
+
+// in calls query for the keys in chunks; the query has one "IN (%s)" where the
+// condition on the keys goes.
+func in[K, A any](ctx context.Context, db *DB, q querier, query string, keys []K, arg func(K) A, scan func(*sql.Rows) error) error {
+	if db.dialect.arrays {
+		return inArray(ctx, db, q, strings.Replace(query, "IN (%s)", "= ANY(?)", 1), keys, arg, scan)
+	}
 	for len(keys) > 0 {
 		n := min(inChunk, len(keys))
 		size := inChunk
@@ -184,6 +191,22 @@ func in[K any](ctx context.Context, db *DB, q querier, query string, keys []K, a
 			return err
 		}
 		keys = keys[n:]
+	}
+	return nil
+}
+
+// inArray gives the keys as one parameter. For hundreds of parameters
+// PostgreSQL would read the whole table, as long as that is small, and compare
+// each row with all of them.
+func inArray[K, A any](ctx context.Context, db *DB, q querier, query string, keys []K, arg func(K) A, scan func(*sql.Rows) error) error {
+	for chunk := range slices.Chunk(keys, anyChunk) {
+		args := make([]A, len(chunk))
+		for i, k := range chunk {
+			args[i] = arg(k)
+		}
+		if err := db.query(ctx, q, query, []any{args}, scan); err != nil {
+			return err
+		}
 	}
 	return nil
 }

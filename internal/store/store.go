@@ -170,9 +170,9 @@ func toHash[H ~[16]byte](b []byte) (h H) {
 	return h
 }
 
-func identityArg(id xalt.Identity) any { return id[:] }
-func idArg(id int64) any               { return id }
-func textArg(s string) any             { return s }
+func identityArg(id xalt.Identity) []byte { return id[:] }
+func idArg(id int64) int64                { return id }
+func textArg(s string) string             { return s }
 
 // zoneName returns a name that LoadLocation understands.
 func zoneName(zone *time.Location) string {
