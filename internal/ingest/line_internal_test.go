@@ -340,7 +340,7 @@ func TestOldestFirst(t *testing.T) {
 
 func TestCache(t *testing.T) {
 	key := func(n int) Hash { return contentHash("test", fmt.Append(nil, n)) }
-	c := newCache[int](20)
+	c := newCache[Hash, int](20)
 	weight := func() int { return 3 * (len(c.young) + len(c.old)) }
 	for n := range 100 {
 		c.put(key(n), n, 3)

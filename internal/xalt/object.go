@@ -15,7 +15,7 @@ func DecodeObjects(raw []byte) (objects []Object, bad int) {
 	if !list.IsArray() {
 		return nil, 0
 	}
-	seen := make(map[Object]bool)
+	seen := make(map[Object]bool, min(strings.Count(list.Raw, "["), 100)) // no more than a text of any length can ask for
 	list.ForEach(func(_, entry gjson.Result) bool {
 		var pair [2]gjson.Result
 		n := 0
