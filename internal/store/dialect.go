@@ -30,6 +30,9 @@ type dialect struct {
 	// bulk adds rows that are not there in the engine's fastest way; nil: with
 	// INSERT.
 	bulk func(ctx context.Context, s *session, table string, columns []string, rows [][]any) error
+	// savepoints cost nothing. (In SQLite they cost a copy of every page that
+	// is changed.)
+	savepoints bool
 	// packer packs long texts as COMPRESS() does; nil: they are stored as they
 	// are. Only the writer packs, and there is one at a time.
 	packer *packer

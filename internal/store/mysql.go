@@ -40,8 +40,9 @@ var mysqlDialect = dialect{
 		}
 		return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ", ")
 	},
-	keep:     func(key []string) string { return " ON DUPLICATE KEY UPDATE " + key[0] + " = " + key[0] },
-	classify: classifyMySQL,
+	keep:       func(key []string) string { return " ON DUPLICATE KEY UPDATE " + key[0] + " = " + key[0] },
+	savepoints: true,
+	classify:   classifyMySQL,
 }
 
 // tlsConfigs numbers the driver's named TLS configurations.

@@ -26,6 +26,7 @@ var postgres = dialect{
 	maxParams:     65535,
 	numbered:      true,
 	arrays:        true,
+	savepoints:    true,
 	transactional: true,
 	upsert:        sqlite.upsert,
 	keep:          sqlite.keep,

@@ -20,6 +20,7 @@ type DB struct {
 	zone    *time.Location
 	now     func() time.Time
 
+	lookups lookups
 	idBits  uint // of ids derived from content
 	known   *idCache
 	unions  *unionCache
@@ -136,6 +137,7 @@ func (db *DB) Close() error {
 	db.writer.mu.Lock()
 	defer db.writer.mu.Unlock()
 	db.writer.drop()
+	db.lookups.close()
 	return db.sql.Close()
 }
 
