@@ -15,6 +15,7 @@ import (
 type collector struct {
 	opts     *Options
 	store    Store
+	blocks   xalt.BlockParser
 	decoder  xalt.Decoder
 	resolver *resolver
 	selected Hash
@@ -120,7 +121,7 @@ func (c *collector) addLine(ctx context.Context, p *messageParser, l line) error
 		return nil
 	}
 	var b xalt.Block
-	if err := xalt.ParseBlock(m.text, m.syshost, &b); err != nil {
+	if err := c.blocks.Parse(m.text, m.syshost, &b); err != nil {
 		n.Lines.Malformed++
 		c.opts.debug("malformed line", "source", c.where, "line", l.number, "offset", l.offset, "err", err)
 		c.dead(DeadLetter{

@@ -26,8 +26,9 @@ type message struct {
 type messageParser struct {
 	machine syslog.Machine
 	// Headers that go-syslog has accepted, without their time: log lines
-	// differ in little else.
+	// differ in little else. The last one is found without hashing.
 	accepted map[string]struct{}
+	last     []byte
 	// reference is when the log was last written; a time without a year is
 	// less than a year before that.
 	reference time.Time
@@ -103,7 +104,11 @@ func (p *messageParser) rfc5424(header []byte, at int) (stamp []byte, ok bool) {
 	stamp = header[start : start+length]
 	var stack [256]byte
 	timeless := append(append(stack[:0], header[:start]...), header[start+length:]...)
+	if bytes.Equal(timeless, p.last) {
+		return stamp, true
+	}
 	if _, ok := p.accepted[string(timeless)]; ok {
+		p.last = append(p.last[:0], timeless...)
 		return stamp, true
 	}
 	input := make([]byte, 0, len(header)+6)
