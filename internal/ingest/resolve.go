@@ -151,7 +151,9 @@ func (r *resolver) objectSet(b *Batch, syshost string, raw []byte) *Set[Object] 
 		hash := ObjectHash(syshost, o.Path, o.HashID)
 		m, ok := r.words.get(hash)
 		if !ok {
-			m = &Object{Hash: hash, Path: o.Path, HashID: o.HashID, Syshost: syshost, LibType: xalt.LibType(o.Path)}
+			m = &Object{Hash: hash, Syshost: syshost}
+			m.Path, m.HashID = detach(o.Path, o.HashID)
+			m.LibType = xalt.LibType(m.Path)
 			m.Module, m.MapID = r.module(syshost, o.Path)
 			r.words.put(hash, m, 1+len(o.Path)/256)
 			b.bytes += len(o.Path) + rowBytes/4
@@ -173,7 +175,9 @@ func (r *resolver) envSet(b *Batch, raw []byte) *Set[EnvVar] {
 	list := xalt.DecodeEnv(raw, r.filter.KeepEnv)
 	members := make([]*EnvVar, 0, len(list))
 	for _, e := range list {
-		members = append(members, &EnvVar{Hash: EnvHash(e.Name, e.Value), Name: e.Name, Value: e.Value})
+		m := &EnvVar{Hash: EnvHash(e.Name, e.Value)}
+		m.Name, m.Value = detach(e.Name, e.Value)
+		members = append(members, m)
 	}
 	s := NewSet("env", members, func(e *EnvVar) Hash { return e.Hash })
 	b.bytes += len(raw) + len(members)*rowBytes/4
@@ -189,12 +193,21 @@ func (r *resolver) functionSet(b *Batch, raw []byte) *Set[Function] {
 	names := xalt.DecodeNames(raw)
 	members := make([]*Function, 0, len(names))
 	for _, name := range names {
-		members = append(members, &Function{Hash: FunctionHash(name), Name: name})
+		members = append(members, &Function{Hash: FunctionHash(name), Name: strings.Clone(name)})
 	}
 	s := NewSet("functions", members, func(f *Function) Hash { return f.Hash })
 	b.bytes += len(raw) + len(members)*rowBytes/4
 	r.functions.put(key, s, setWeight(len(members), raw))
 	return s
+}
+
+// detach gives texts memory of their own instead of that of the record's text.
+func detach(a, b string) (string, string) {
+	both := a + b
+	if a == "" || b == "" {
+		both = strings.Clone(both) // it could be one of them
+	}
+	return both[:len(a)], both[len(a):]
 }
 
 // setWeight is what a set costs in a cache: its members, long ones for more.

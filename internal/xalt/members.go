@@ -80,6 +80,8 @@ func (m member) value() gjson.Result { return gjson.Parse(textOf(m.raw)) }
 
 func textOf(p []byte) string { return unsafe.String(unsafe.SliceData(p), len(p)) }
 
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
 // members returns the members of a record's text. The error is that of
 // normalJSON, or that the text is no object.
 func (d *Decoder) members(text []byte) ([]member, error) {
@@ -102,7 +104,7 @@ func (d *Decoder) members(text []byte) ([]member, error) {
 func membersOf(object gjson.Result) []member {
 	var list []member
 	object.ForEach(func(name, v gjson.Result) bool {
-		list = append(list, member{name.Str, unsafe.Slice(unsafe.StringData(v.Raw), len(v.Raw))})
+		list = append(list, member{name.Str, bytesOf(v.Raw)})
 		return true
 	})
 	return list

@@ -450,7 +450,7 @@ func (d *noting) link(list []member) (*Link, error) {
 		d.note("linkA")
 	}
 	if line.IsArray() {
-		l.LinkLine = strings.Join(DecodeNames([]byte(line.Raw)), " ")
+		l.LinkLine = strings.Join(DecodeNames(bytesOf(line.Raw)), " ")
 	} else if line.Type == gjson.String {
 		l.LinkLine = d.string(line, "link_line")
 	} else {
@@ -504,7 +504,7 @@ func (d *noting) link(list []member) (*Link, error) {
 	if l.BuildEpoch, ok = number64(epoch, 1, maxTime); !ok {
 		return nil, fmt.Errorf("resultT.build_epoch is no time: %.40q", epoch.Raw)
 	}
-	detach(&l.UUID, &l.LinkProgram, &l.LinkPath, &l.BuildUser, &l.BuildSyshost, &l.ExecPath, &l.HashID, &l.Cwd)
+	detach(&l.UUID, &l.LinkProgram, &l.LinkPath, &l.BuildUser, &l.BuildSyshost, &l.ExecPath, &l.HashID, &l.Cwd, &l.LinkLine)
 	return l, nil
 }
 
