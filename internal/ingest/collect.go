@@ -69,7 +69,7 @@ type tentative struct {
 // How many complete records are looked up in the store at once, and how many
 // bytes of text may wait for that.
 const (
-	lookupRecords = 512
+	lookupRecords = 256
 	lookupBytes   = 4 << 20
 )
 

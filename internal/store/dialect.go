@@ -14,6 +14,7 @@ type dialect struct {
 	// Column types and table options of the schema.
 	types schemaTypes
 
+	writer    string   // prepares the connection that writes; empty: nothing to do
 	begin     []string // begins a transaction that will write
 	lock      string   // serialises writers, as the first statement of a transaction; empty: begin does
 	maxParams int      // in one statement

@@ -31,10 +31,17 @@ func (db *DB) transact(ctx context.Context, f func(*session) error) (err error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn == nil {
-		if s.conn, err = db.sql.Conn(ctx); err != nil {
+		conn, err := db.sql.Conn(ctx)
+		if err != nil {
 			return err
 		}
-		s.stmts = make(map[string]*sql.Stmt)
+		s.conn, s.stmts = conn, make(map[string]*sql.Stmt)
+		if db.dialect.writer != "" {
+			if _, err := conn.ExecContext(ctx, db.dialect.writer); err != nil {
+				s.drop()
+				return err
+			}
+		}
 	}
 	committed := false
 	defer func() {

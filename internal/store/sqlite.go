@@ -22,6 +22,7 @@ var sqlite = dialect{
 		Hash: "BLOB", Blob: "BLOB", Packed: "TEXT", Clustered: " WITHOUT ROWID", User: `"user"`, quote: `"`,
 		date: "substr(%s, 1, 10)",
 	},
+	writer:        "PRAGMA cache_size(-8192)", // KiB of pages; the driver takes twice as much
 	begin:         []string{"BEGIN IMMEDIATE"},
 	maxParams:     32766,
 	transactional: true,
@@ -134,7 +135,7 @@ func openSQLite(path string, create bool) (*sql.DB, error) {
 	}
 	query := url.Values{"_pragma": {
 		"busy_timeout(600000)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(OFF)",
-		"cache_size(-16384)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)",
+		"cache_size(-2048)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)",
 	}}
 	// As a URI, so that no character of the path is taken for an option.
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())
