@@ -15,6 +15,8 @@ import (
 type collector struct {
 	opts     *Options
 	store    Store
+	blocks   xalt.BlockParser
+	decoder  xalt.Decoder
 	resolver *resolver
 	selected Hash
 
@@ -29,8 +31,9 @@ type collector struct {
 	used             map[xalt.Identity]struct{} // identities of blocks without a CRC that became part of a record
 	parked           map[xalt.Identity]int64    // blocks that this run counted as waiting, by group
 	tentative        *tentative
-	spare            [][]byte // memory for groups
-	clock            int64    // newest log time seen, seconds since 1970
+	spare            [][]byte      // memory for groups
+	spareParts       [][]xalt.Part // the same
+	clock            int64         // newest log time seen, seconds since 1970
 	// origins keeps records as they were read with their rows: a store has
 	// refused one, or the source cannot be read twice.
 	origins bool
@@ -66,7 +69,7 @@ type tentative struct {
 // How many complete records are looked up in the store at once, and how many
 // bytes of text may wait for that.
 const (
-	lookupRecords = 512
+	lookupRecords = 256
 	lookupBytes   = 4 << 20
 )
 
@@ -118,7 +121,7 @@ func (c *collector) addLine(ctx context.Context, p *messageParser, l line) error
 		return nil
 	}
 	var b xalt.Block
-	if err := xalt.ParseBlock(m.text, m.syshost, &b); err != nil {
+	if err := c.blocks.Parse(m.text, m.syshost, &b); err != nil {
 		n.Lines.Malformed++
 		c.opts.debug("malformed line", "source", c.where, "line", l.number, "offset", l.offset, "err", err)
 		c.dead(DeadLetter{
@@ -167,10 +170,7 @@ func (c *collector) addBlock(ctx context.Context, p *messageParser, b *xalt.Bloc
 		}
 		if g = c.groups[id]; g == nil {
 			g = &collected{Group: xalt.NewGroup(id, b), source: c.where}
-			if n := len(c.spare); n > 0 {
-				g.Reuse(c.spare[n-1])
-				c.spare = c.spare[:n-1]
-			}
+			g.Reuse(pop(&c.spareParts), pop(&c.spare))
 			c.groups[id] = g
 			c.held += g.Size()
 		}
@@ -210,7 +210,19 @@ func (c *collector) addBlock(ctx context.Context, p *messageParser, b *xalt.Bloc
 	c.batch.counts.Blocks.Repeated += blocks - int64(g.Count)
 	delete(c.groups, g.ID)
 	c.last = nil
+	if len(c.spareParts) < spareBuffers && cap(a.Parts) <= spareParts {
+		c.spareParts = append(c.spareParts, a.Parts)
+	}
 	return c.enqueue(ctx, g, g.ID, a.Text)
+}
+
+// pop takes the last of a list, nil if there is none.
+func pop[T any](list *[]T) (last T) {
+	if n := len(*list); n > 0 {
+		last = (*list)[n-1]
+		*list = (*list)[:n-1]
+	}
+	return last
 }
 
 // enqueue puts a complete record among those that are looked up in the store.
@@ -316,8 +328,9 @@ func (c *collector) flush(ctx context.Context) error {
 
 // How much memory of records that are done is kept for others.
 const (
-	spareBuffers = 256
+	spareBuffers = lookupRecords
 	spareBytes   = 64 << 10
+	spareParts   = 256
 )
 
 // unpark moves blocks that this run counted as waiting to the counter of what
@@ -377,7 +390,7 @@ func blockIdentity(g *xalt.Group, p xalt.Part) xalt.Identity {
 // batch.
 func (c *collector) record(id xalt.Identity, kind xalt.Kind, text []byte, syshost, key, source string, number int64) {
 	c.batch.records++
-	rec, err := xalt.Decode(kind, text)
+	rec, err := c.decoder.Decode(kind, text)
 	if err != nil {
 		c.batch.counts.Records.Dead++
 		c.opts.debug("dead letter", "reason", ReasonRecord, "source", source, "line", number, "key", key, "err", err)

@@ -13,11 +13,12 @@ type hasher struct {
 	free    chan []byte
 	done    chan struct{}
 	written int64
+	skip    int64 // of what is written first, which sum has already
 }
 
-func newHasher(sum hash.Hash) *hasher {
+func newHasher(sum hash.Hash, skip int64) *hasher {
 	h := &hasher{
-		sum: sum, buf: make([]byte, 0, readSize),
+		sum: sum, skip: skip, buf: make([]byte, 0, readSize),
 		work: make(chan []byte), free: make(chan []byte, 2), done: make(chan struct{}),
 	}
 	h.free <- make([]byte, 0, readSize)
@@ -33,6 +34,9 @@ func newHasher(sum hash.Hash) *hasher {
 
 func (h *hasher) write(p []byte) {
 	h.written += int64(len(p))
+	if n := int64(len(p)); h.written-n < h.skip {
+		p = p[min(n, h.skip-(h.written-n)):]
+	}
 	if len(h.buf)+len(p) > cap(h.buf) && len(h.buf) > 0 {
 		h.work <- h.buf
 		h.buf = <-h.free

@@ -340,7 +340,7 @@ func TestOldestFirst(t *testing.T) {
 
 func TestCache(t *testing.T) {
 	key := func(n int) Hash { return contentHash("test", fmt.Append(nil, n)) }
-	c := newCache[int](20)
+	c := newCache[Hash, int](20)
 	weight := func() int { return 3 * (len(c.young) + len(c.old)) }
 	for n := range 100 {
 		c.put(key(n), n, 3)
@@ -382,7 +382,7 @@ func TestHasher(t *testing.T) {
 	for i := range data {
 		data[i] = byte(rng.Uint32())
 	}
-	h := newHasher(sha256.New())
+	h := newHasher(sha256.New(), 0)
 	defer h.close()
 	for at := 0; at < len(data); {
 		n := min(rng.IntN(readSize/2), len(data)-at)
@@ -406,8 +406,13 @@ func TestHasher(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	more := newHasher(sum)
-	more.write([]byte("more"))
+	more := newHasher(sum, 5) // what it has is written again
+	more.write([]byte("has"))
+	more.write([]byte("itmo"))
+	more.write([]byte("re"))
+	if more.written != 9 {
+		t.Errorf("written %d, want 9", more.written)
+	}
 	state := Source{State: more.state()}
 	more.close()
 	got, err := state.sum()

@@ -25,17 +25,22 @@ type message struct {
 // read like the older forms, so that no line of XALT's is lost to them.
 type messageParser struct {
 	machine syslog.Machine
-	// The last header that go-syslog has accepted, without its time: log after
-	// log line differs in nothing else.
-	before, after []byte
+	// Headers that go-syslog has accepted, without their time: log lines
+	// differ in little else. The last one is found without hashing.
+	accepted map[string]struct{}
+	last     []byte
 	// reference is when the log was last written; a time without a year is
 	// less than a year before that.
 	reference time.Time
 }
 
 func newMessageParser(reference time.Time) *messageParser {
-	return &messageParser{machine: rfc5424.NewParser(rfc5424.WithBestEffort()), reference: reference}
+	return &messageParser{machine: rfc5424.NewParser(rfc5424.WithBestEffort()), accepted: make(map[string]struct{}), reference: reference}
 }
+
+// maxAccepted bounds how many headers are remembered: some for each node that
+// writes at a time, with its process ids.
+const maxAccepted = 4096
 
 // parse returns false for a line that another program wrote. line is without
 // its line end.
@@ -97,8 +102,13 @@ func (p *messageParser) rfc5424(header []byte, at int) (stamp []byte, ok bool) {
 		return nil, false
 	}
 	stamp = header[start : start+length]
-	before, after := header[:start], header[start+length:]
-	if len(p.after) > 0 && bytes.Equal(after, p.after) && bytes.Equal(before, p.before) {
+	var stack [256]byte
+	timeless := append(append(stack[:0], header[:start]...), header[start+length:]...)
+	if bytes.Equal(timeless, p.last) {
+		return stamp, true
+	}
+	if _, ok := p.accepted[string(timeless)]; ok {
+		p.last = append(p.last[:0], timeless...)
 		return stamp, true
 	}
 	input := make([]byte, 0, len(header)+6)
@@ -111,7 +121,10 @@ func (p *messageParser) rfc5424(header []byte, at int) (stamp []byte, ok bool) {
 	if !isSyslog || msg.Appname == nil || !bytes.HasPrefix([]byte(*msg.Appname), []byte(tag)) {
 		return nil, false
 	}
-	p.before, p.after = bytes.Clone(before), bytes.Clone(after)
+	if len(p.accepted) >= maxAccepted {
+		clear(p.accepted)
+	}
+	p.accepted[string(timeless)] = struct{}{}
 	return stamp, true
 }
 

@@ -28,10 +28,17 @@ type resolver struct {
 	accounts map[string]string // default account by user
 	zone     *time.Location
 
-	words     *cache[*Object] // objects that sets share
-	objects   *cache[*Set[Object]]
-	env       *cache[*Set[EnvVar]]
-	functions *cache[*Set[Function]]
+	keyer     *xalt.Keyer
+	words     *cache[Hash, *Object] // objects that sets share
+	objects   *cache[objectsKey, *Set[Object]]
+	env       *cache[xalt.Key, *Set[EnvVar]]
+	functions *cache[xalt.Key, *Set[Function]]
+}
+
+// objectsKey names the raw bytes of a set of objects on a machine.
+type objectsKey struct {
+	syshost string
+	raw     xalt.Key
 }
 
 // cachedMembers bounds how many set members a resolver keeps; each costs some
@@ -41,8 +48,9 @@ const cachedMembers = 60_000
 func newResolver(o *Options) *resolver {
 	return &resolver{
 		modules: o.Modules, filter: o.Filter, accounts: o.Accounts, zone: o.Zone,
-		words: newCache[*Object](cachedMembers), objects: newCache[*Set[Object]](cachedMembers), env: newCache[*Set[EnvVar]](cachedMembers),
-		functions: newCache[*Set[Function]](cachedMembers),
+		keyer: xalt.NewKeyer(),
+		words: newCache[Hash, *Object](cachedMembers), objects: newCache[objectsKey, *Set[Object]](cachedMembers),
+		env: newCache[xalt.Key, *Set[EnvVar]](cachedMembers), functions: newCache[xalt.Key, *Set[Function]](cachedMembers),
 	}
 }
 
@@ -131,7 +139,7 @@ func (r *resolver) addLink(b *Batch, rec *xalt.Record) Fate {
 }
 
 func (r *resolver) objectSet(b *Batch, syshost string, raw []byte) *Set[Object] {
-	key := contentHash("objects", []byte(syshost), raw)
+	key := objectsKey{syshost, r.keyer.Key(raw)}
 	if s, ok := r.objects.get(key); ok {
 		return s
 	}
@@ -143,7 +151,9 @@ func (r *resolver) objectSet(b *Batch, syshost string, raw []byte) *Set[Object] 
 		hash := ObjectHash(syshost, o.Path, o.HashID)
 		m, ok := r.words.get(hash)
 		if !ok {
-			m = &Object{Hash: hash, Path: o.Path, HashID: o.HashID, Syshost: syshost, LibType: xalt.LibType(o.Path)}
+			m = &Object{Hash: hash, Syshost: syshost}
+			m.Path, m.HashID = detach(o.Path, o.HashID)
+			m.LibType = xalt.LibType(m.Path)
 			m.Module, m.MapID = r.module(syshost, o.Path)
 			r.words.put(hash, m, 1+len(o.Path)/256)
 			b.bytes += len(o.Path) + rowBytes/4
@@ -158,14 +168,16 @@ func (r *resolver) objectSet(b *Batch, syshost string, raw []byte) *Set[Object] 
 }
 
 func (r *resolver) envSet(b *Batch, raw []byte) *Set[EnvVar] {
-	key := contentHash("env", raw)
+	key := r.keyer.Key(raw)
 	if s, ok := r.env.get(key); ok {
 		return s
 	}
 	list := xalt.DecodeEnv(raw, r.filter.KeepEnv)
 	members := make([]*EnvVar, 0, len(list))
 	for _, e := range list {
-		members = append(members, &EnvVar{Hash: EnvHash(e.Name, e.Value), Name: e.Name, Value: e.Value})
+		m := &EnvVar{Hash: EnvHash(e.Name, e.Value)}
+		m.Name, m.Value = detach(e.Name, e.Value)
+		members = append(members, m)
 	}
 	s := NewSet("env", members, func(e *EnvVar) Hash { return e.Hash })
 	b.bytes += len(raw) + len(members)*rowBytes/4
@@ -174,19 +186,28 @@ func (r *resolver) envSet(b *Batch, raw []byte) *Set[EnvVar] {
 }
 
 func (r *resolver) functionSet(b *Batch, raw []byte) *Set[Function] {
-	key := contentHash("functions", raw)
+	key := r.keyer.Key(raw)
 	if s, ok := r.functions.get(key); ok {
 		return s
 	}
 	names := xalt.DecodeNames(raw)
 	members := make([]*Function, 0, len(names))
 	for _, name := range names {
-		members = append(members, &Function{Hash: FunctionHash(name), Name: name})
+		members = append(members, &Function{Hash: FunctionHash(name), Name: strings.Clone(name)})
 	}
 	s := NewSet("functions", members, func(f *Function) Hash { return f.Hash })
 	b.bytes += len(raw) + len(members)*rowBytes/4
 	r.functions.put(key, s, setWeight(len(members), raw))
 	return s
+}
+
+// detach gives texts memory of their own instead of that of the record's text.
+func detach(a, b string) (string, string) {
+	both := a + b
+	if a == "" || b == "" {
+		both = strings.Clone(both) // it could be one of them
+	}
+	return both[:len(a)], both[len(a):]
 }
 
 // setWeight is what a set costs in a cache: its members, long ones for more.
@@ -279,8 +300,8 @@ func NewSet[T any](role string, members []*T, hash func(*T) Hash) *Set[T] {
 
 // cache keeps what was used lately, bounded by weight: when the young half is
 // full, it becomes the old half, and the old half is forgotten.
-type cache[V any] struct {
-	young, old map[Hash]cached[V]
+type cache[K comparable, V any] struct {
+	young, old map[K]cached[V]
 	weight     int // of young
 	limit      int
 }
@@ -290,11 +311,11 @@ type cached[V any] struct {
 	weight int
 }
 
-func newCache[V any](limit int) *cache[V] {
-	return &cache[V]{young: make(map[Hash]cached[V]), limit: limit / 2}
+func newCache[K comparable, V any](limit int) *cache[K, V] {
+	return &cache[K, V]{young: make(map[K]cached[V]), limit: limit / 2}
 }
 
-func (c *cache[V]) get(key Hash) (V, bool) {
+func (c *cache[K, V]) get(key K) (V, bool) {
 	if e, ok := c.young[key]; ok {
 		return e.value, true
 	}
@@ -307,12 +328,12 @@ func (c *cache[V]) get(key Hash) (V, bool) {
 
 // put keeps v under a key that is not there; what weighs more than the whole
 // half is not kept.
-func (c *cache[V]) put(key Hash, v V, weight int) {
+func (c *cache[K, V]) put(key K, v V, weight int) {
 	if weight > c.limit {
 		return
 	}
 	if c.weight += weight; c.weight > c.limit {
-		c.old, c.young, c.weight = c.young, make(map[Hash]cached[V]), weight
+		c.old, c.young, c.weight = c.young, make(map[K]cached[V]), weight
 	}
 	c.young[key] = cached[V]{v, weight}
 }

@@ -388,7 +388,7 @@ func (in *Ingester) readLog(ctx context.Context, name, path string) (again bool,
 	}
 	start := source
 	if in.opts.Full {
-		start.Position, start.Lines, start.State = 0, 0, nil
+		start.Position, start.Lines = 0, 0
 	}
 	if start.Position > 0 {
 		in.opts.debug("read on", "source", name, "position", start.Position)
@@ -397,11 +397,12 @@ func (in *Ingester) readLog(ctx context.Context, name, path string) (again bool,
 	if err != nil {
 		return false, err
 	}
-	sum, err := start.hash()
+	// What is before the stored position is hashed, also where --full reads it.
+	sum, err := source.hash()
 	if err != nil {
 		return false, fmt.Errorf("read %s: state of the source: %w", name, err)
 	}
-	hasher := newHasher(sum)
+	hasher := newHasher(sum, source.Position-start.Position)
 	defer hasher.close()
 	in.c.where = xalt.Storable(name)
 	lines := newLineReader(content, in.opts.MaxLine, start.Position, start.Lines, hasher.write)

@@ -98,6 +98,24 @@ func TestSourceSelection(t *testing.T) {
 	s.wantRows("in the end", map[string]int64{"xalt_run": 3})
 }
 
+// TestFullAndGrown reads a log that grew from its beginning: the position
+// moves on, and a copy is known by the hash of all of it.
+func TestFullAndGrown(t *testing.T) {
+	for _, full := range []bool{true, false} {
+		s := newSite(t)
+		file := s.file("xalt.log", runLog(t, 1, 2))
+		s.run(file)
+		s.extend(file, runLog(t, 3, 4))
+		stats := s.with(func(o *ingest.Options) { o.Full = full }, file)
+		if stats.Records.Stored != 2 {
+			t.Errorf("full %t: records %+v, want 2 stored", full, stats.Records)
+		}
+		wantRead(t, "again", s.run(file), 0)
+		wantRead(t, "a copy", s.run(s.file("copy.log", runLog(t, 1, 4))), 0)
+		wantRead(t, "another log that begins alike", s.run(s.file("other.log", runLog(t, 1, 3)+runLog(t, 5, 5))), 4)
+	}
+}
+
 // TestUnfinishedLine tries a last line without newline, and reads it again
 // when it is whole.
 func TestUnfinishedLine(t *testing.T) {

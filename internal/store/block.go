@@ -61,7 +61,8 @@ func (w *writer) remember(ctx context.Context, b *ingest.Batch) error {
 	}
 	slices.SortFunc(rows, func(a, b []any) int { return bytes.Compare(a[0].([]byte), b[0].([]byte)) })
 	columns := []string{"id", "fate", "selection"}
-	return w.db.insert(ctx, w.tx, "ingest_identity", columns, rows, w.db.dialect.upsert(columns[:1], columns[1:]))
+	// They are mostly not there: that was asked before they were decoded.
+	return w.db.insertNew(ctx, w.tx, "ingest_identity", columns, rows, w.db.dialect.upsert(columns[:1], columns[1:]))
 }
 
 // Waiting returns stored blocks; see [ingest.Store].
@@ -197,11 +198,13 @@ func (db *DB) Ripe(ctx context.Context, selection ingest.Hash, expired int64, li
 }
 
 func (db *DB) ripe(ctx context.Context, selection ingest.Hash, expired int64, limit int) ([]ingest.Ripe, error) {
-	// What was filtered under another selection is not known.
-	_, err := db.exec(ctx, db.sql, "DELETE FROM ingest_block WHERE crc IS NOT NULL AND group_id IN (SELECT id FROM ingest_identity WHERE fate <> ? OR selection = ?)",
-		int(ingest.FateFiltered), selection[:])
+	// What was filtered under another selection is not known. Of all tables
+	// that of identities is the longest: it must not be gone through.
+	_, err := db.exec(ctx, db.sql, `DELETE FROM ingest_block WHERE crc IS NOT NULL AND EXISTS
+(SELECT 1 FROM ingest_identity i WHERE i.id = ingest_block.group_id AND (i.fate <> ? OR i.selection = ?))`, int(ingest.FateFiltered), selection[:])
 	if err == nil { // letters of records that came whole after all
-		_, err = db.exec(ctx, db.sql, "DELETE FROM dead_letter WHERE group_id IN (SELECT id FROM ingest_identity WHERE fate <> ?)", int(ingest.FateDead))
+		_, err = db.exec(ctx, db.sql, `DELETE FROM dead_letter WHERE EXISTS
+(SELECT 1 FROM ingest_identity i WHERE i.id = dead_letter.group_id AND i.fate <> ?)`, int(ingest.FateDead))
 	}
 	if err != nil {
 		return nil, err

@@ -299,7 +299,7 @@ func boolInt(b bool) int {
 func (d *dialect) scanClaim(rows *sql.Rows) (*claim, error) {
 	c := &claim{}
 	r := &c.run
-	cmdline := packedText{to: &r.Cmdline, packed: d.packed}
+	cmdline := packedText{to: &r.Cmdline, packed: d.packer != nil}
 	var linkUUID, module, container sql.NullString
 	var objects, env, mapID, startObjects, startEnv, endObjects, endEnv, exitStatus, exitSignal sql.NullInt64
 	var name, startDigest, endDigest []byte

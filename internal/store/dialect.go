@@ -14,11 +14,14 @@ type dialect struct {
 	// Column types and table options of the schema.
 	types schemaTypes
 
+	writer    string   // prepares the connection that writes; empty: nothing to do
 	begin     []string // begins a transaction that will write
 	lock      string   // serialises writers, as the first statement of a transaction; empty: begin does
 	maxParams int      // in one statement
 	// numbered placeholders ($1) instead of "?".
 	numbered bool
+	// arrays can be parameters.
+	arrays bool
 	// upsert returns what follows VALUES (...) so that a row whose key columns
 	// exist is updated in the others.
 	upsert func(key, columns []string) string
@@ -29,8 +32,12 @@ type dialect struct {
 	// INSERT.
 	bulk    func(ctx context.Context, s *session, table string, columns []string, rows [][]any) error
 	bulkWay string // what bulk is, or why there is none, for people
-	// packed texts are stored as COMPRESS() writes them.
-	packed bool
+	// savepoints cost nothing. (In SQLite they cost a copy of every page that
+	// is changed.)
+	savepoints bool
+	// packer packs long texts as COMPRESS() does; nil: they are stored as they
+	// are. Only the writer packs, and there is one at a time.
+	packer *packer
 	// transactional tells whether DDL can be rolled back.
 	transactional bool
 	// optimize keeps the planner's figures about the tables up to date; empty:

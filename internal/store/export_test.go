@@ -9,9 +9,3 @@ func (db *DB) NarrowIDs(bits uint) { db.idBits = bits }
 
 // Forget empties the caches.
 func (db *DB) Forget() { db.known, db.unions = newIDCache(), newUnionCache() }
-
-// Pack and Unpack are COMPRESS() and UNCOMPRESS().
-var (
-	Pack   = pack
-	Unpack = unpack
-)

@@ -40,9 +40,9 @@ var mysqlDialect = dialect{
 		}
 		return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ", ")
 	},
-	keep:     func(key []string) string { return " ON DUPLICATE KEY UPDATE " + key[0] + " = " + key[0] },
-	packed:   true,
-	classify: classifyMySQL,
+	keep:       func(key []string) string { return " ON DUPLICATE KEY UPDATE " + key[0] + " = " + key[0] },
+	savepoints: true,
+	classify:   classifyMySQL,
 }
 
 // tlsConfigs numbers the driver's named TLS configurations.
@@ -117,6 +117,7 @@ func openMySQL(ctx context.Context, a Address) (*sql.DB, dialect, error) {
 	}
 	d.types.Options = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=" + collation
 	d.types.Clustered = d.types.Options
+	d.packer = &packer{}
 	d.bulkWay = "INSERT of many rows, as the server has local_infile off"
 	if localInfile == "1" {
 		d.bulk, d.bulkWay = loadData, "LOAD DATA LOCAL"
@@ -228,22 +229,33 @@ func (t *tabReader) field(v any) {
 
 // pack writes text as MySQL's COMPRESS() does, so that UNCOMPRESS() reads it:
 // the length in four bytes, low byte first, then zlib.
-func pack(text string) []byte {
+func (p *packer) pack(text string) []byte {
 	if text == "" {
 		return []byte{}
 	}
-	var b bytes.Buffer
-	_ = binary.Write(&b, binary.LittleEndian, uint32(len(text))) // a Buffer takes everything
-	z, err := zlib.NewWriterLevel(&b, zlib.BestSpeed)
-	if err != nil {
-		panic(err) // the level is a constant
+	p.buf.Reset()
+	_ = binary.Write(&p.buf, binary.LittleEndian, uint32(len(text))) // a Buffer takes everything
+	if p.z == nil {
+		var err error
+		if p.z, err = zlib.NewWriterLevel(&p.buf, zlib.BestSpeed); err != nil {
+			panic(err) // the level is a constant
+		}
+	} else {
+		p.z.Reset(&p.buf)
 	}
-	_, _ = io.WriteString(z, text)
-	_ = z.Close()
-	if b.Bytes()[b.Len()-1] == ' ' { // COMPRESS() does the same: a blank at the end could be trimmed
-		b.WriteByte('.')
+	_, _ = io.WriteString(p.z, text)
+	_ = p.z.Close()
+	if b := p.buf.Bytes(); b[len(b)-1] == ' ' { // COMPRESS() does the same: a blank at the end could be trimmed
+		p.buf.WriteByte('.')
 	}
-	return b.Bytes()
+	return bytes.Clone(p.buf.Bytes())
+}
+
+// packer packs texts one after the other: its tables, most of a megabyte, are
+// used again.
+type packer struct {
+	buf bytes.Buffer
+	z   *zlib.Writer // nil until the first text
 }
 
 // unpack reads what pack or COMPRESS() wrote.

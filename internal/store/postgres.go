@@ -26,6 +26,8 @@ var postgres = dialect{
 	lock:          lockRow,
 	maxParams:     65535,
 	numbered:      true,
+	arrays:        true,
+	savepoints:    true,
 	transactional: true,
 	upsert:        sqlite.upsert,
 	keep:          sqlite.keep,

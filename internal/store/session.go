@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -30,10 +31,17 @@ func (db *DB) transact(ctx context.Context, f func(*session) error) (err error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn == nil {
-		if s.conn, err = db.sql.Conn(ctx); err != nil {
+		conn, err := db.sql.Conn(ctx)
+		if err != nil {
 			return err
 		}
-		s.stmts = make(map[string]*sql.Stmt)
+		s.conn, s.stmts = conn, make(map[string]*sql.Stmt)
+		if db.dialect.writer != "" {
+			if _, err := conn.ExecContext(ctx, db.dialect.writer); err != nil {
+				s.drop()
+				return err
+			}
+		}
 	}
 	committed := false
 	defer func() {
@@ -107,6 +115,38 @@ func (s *session) ExecContext(ctx context.Context, query string, args ...any) (s
 	return stmt.ExecContext(ctx, args...)
 }
 
+// lookups are the prepared statements of the pool, for look-ups by many keys:
+// to prepare one takes as long as to execute it.
+type lookups struct {
+	mu    sync.Mutex
+	stmts map[string]*sql.Stmt
+}
+
+// query executes one of a few queries.
+func (l *lookups) query(ctx context.Context, db *sql.DB, query string, args ...any) (*sql.Rows, error) {
+	l.mu.Lock()
+	stmt := l.stmts[query]
+	if stmt == nil {
+		var err error
+		if stmt, err = db.PrepareContext(ctx, query); err != nil {
+			l.mu.Unlock()
+			return nil, err
+		}
+		if l.stmts == nil {
+			l.stmts = make(map[string]*sql.Stmt)
+		}
+		l.stmts[query] = stmt
+	}
+	l.mu.Unlock()
+	return stmt.QueryContext(ctx, args...)
+}
+
+func (l *lookups) close() {
+	for _, stmt := range l.stmts {
+		stmt.Close()
+	}
+}
+
 // QueryContext executes a query.
 func (s *session) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	stmt, err := s.stmt(ctx, query) //nolint:sqlclosecheck // it is kept for the next time
@@ -147,11 +187,15 @@ func (db *DB) row(ctx context.Context, q querier, query string, args []any, to .
 }
 
 // query calls scan for every row.
-func (db *DB) query(ctx context.Context, q querier, query string, args []any, scan func(*sql.Rows) error) (err error) {
+func (db *DB) query(ctx context.Context, q querier, query string, args []any, scan func(*sql.Rows) error) error {
 	rows, err := q.QueryContext(ctx, db.dialect.rebind(query), args...)
 	if err != nil {
 		return tellRight(err)
 	}
+	return each(rows, scan)
+}
+
+func each(rows *sql.Rows, scan func(*sql.Rows) error) (err error) {
 	defer func() {
 		err = tellRight(errors.Join(err, rows.Close()))
 	}()
@@ -167,9 +211,15 @@ func (db *DB) query(ctx context.Context, q querier, query string, args []any, sc
 // repeating its last key, so that few different statements are in use.
 const inChunk = 256
 
-// in calls query for the keys in chunks; the query has one %s where the list
-// of placeholders goes.
-func in[K any](ctx context.Context, db *DB, q querier, query string, keys []K, arg func(K) any, scan func(*sql.Rows) error) error {
+// anyChunk is how many keys one array has.
+const anyChunk = 4096
+
+// in calls query for the keys in chunks; the query has one "IN (%s)" where the
+// condition on the keys goes.
+func in[K, A any](ctx context.Context, db *DB, q querier, query string, keys []K, arg func(K) A, scan func(*sql.Rows) error) error {
+	if db.dialect.arrays {
+		return inArray(ctx, db, q, strings.Replace(query, "IN (%s)", "= ANY(?)", 1), keys, arg, scan)
+	}
 	for len(keys) > 0 {
 		n := min(inChunk, len(keys))
 		size := inChunk
@@ -180,10 +230,38 @@ func in[K any](ctx context.Context, db *DB, q querier, query string, keys []K, a
 		for i := range args {
 			args[i] = arg(keys[min(i, n-1)])
 		}
-		if err := db.query(ctx, q, fmt.Sprintf(query, placeholders(size)), args, scan); err != nil {
+		if err := db.lookUp(ctx, q, fmt.Sprintf(query, placeholders(size)), args, scan); err != nil {
 			return err
 		}
 		keys = keys[n:]
+	}
+	return nil
+}
+
+// lookUp is query with prepared statements on the pool as well.
+func (db *DB) lookUp(ctx context.Context, q querier, query string, args []any, scan func(*sql.Rows) error) error {
+	if q != querier(db.sql) {
+		return db.query(ctx, q, query, args, scan)
+	}
+	rows, err := db.lookups.query(ctx, db.sql, db.dialect.rebind(query), args...)
+	if err != nil {
+		return tellRight(err)
+	}
+	return each(rows, scan)
+}
+
+// inArray gives the keys as one parameter. For hundreds of parameters
+// PostgreSQL would read the whole table, as long as that is small, and compare
+// each row with all of them.
+func inArray[K, A any](ctx context.Context, db *DB, q querier, query string, keys []K, arg func(K) A, scan func(*sql.Rows) error) error {
+	for chunk := range slices.Chunk(keys, anyChunk) {
+		args := make([]A, len(chunk))
+		for i, k := range chunk {
+			args[i] = arg(k)
+		}
+		if err := db.query(ctx, q, query, []any{args}, scan); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -200,7 +278,7 @@ const bulkRows = 16
 // insert adds rows, many a statement; suffix is what follows the values. Rows
 // without a suffix are not there yet.
 func (db *DB) insert(ctx context.Context, q querier, table string, columns []string, rows [][]any, suffix string) error {
-	if s, ok := q.(*session); ok && suffix == "" && db.dialect.bulk != nil && len(rows) >= bulkRows && !s.slow {
+	if s, ok := q.(*session); ok && suffix == "" && s.bulky(db, rows) {
 		if err := db.dialect.bulk(ctx, s, table, columns, rows); err != nil {
 			return fmt.Errorf("insert into %s: %w", table, err)
 		}
@@ -211,8 +289,7 @@ func (db *DB) insert(ctx context.Context, q querier, table string, columns []str
 		if n > 1 && n*len(columns) > db.dialect.maxParams || len(rows) < n {
 			continue
 		}
-		one := "(" + placeholders(len(columns)) + ")"
-		query := db.dialect.rebind("INSERT INTO " + table + " (" + join(columns) + ") VALUES " + strings.Repeat(one+",", n-1) + one + suffix)
+		query := db.dialect.rebind(insertQuery("INSERT INTO ", table, columns, n, suffix))
 		for len(rows) >= n {
 			args = args[:0]
 			for _, row := range rows[:n] {
@@ -225,6 +302,40 @@ func (db *DB) insert(ctx context.Context, q querier, table string, columns []str
 		}
 	}
 	return nil
+}
+
+// insertNew adds rows that are most likely not there: the bulk way, or if some
+// are there after all, with the suffix.
+func (db *DB) insertNew(ctx context.Context, s *session, table string, columns []string, rows [][]any, suffix string) error {
+	if !s.bulky(db, rows) || !db.dialect.savepoints {
+		return db.insert(ctx, s, table, columns, rows, suffix)
+	}
+	if _, err := s.conn.ExecContext(ctx, "SAVEPOINT bulk"); err != nil {
+		return err
+	}
+	err := db.insert(ctx, s, table, columns, rows, "")
+	end := "RELEASE SAVEPOINT bulk"
+	if err != nil {
+		if !errors.Is(err, errBulk) && db.dialect.classify(err) != badData {
+			return err
+		}
+		end = "ROLLBACK TO SAVEPOINT bulk"
+	}
+	if _, endErr := s.conn.ExecContext(ctx, end); endErr != nil || err == nil {
+		return endErr
+	}
+	return db.insert(ctx, s, table, columns, rows, suffix)
+}
+
+// bulky tells rows for the engine's bulk way.
+func (s *session) bulky(db *DB, rows [][]any) bool {
+	return db.dialect.bulk != nil && len(rows) >= bulkRows && !s.slow
+}
+
+// insertQuery inserts n rows.
+func insertQuery(verb, table string, columns []string, n int, suffix string) string {
+	one := "(" + placeholders(len(columns)) + ")"
+	return verb + table + " (" + join(columns) + ") VALUES " + strings.Repeat(one+",", n-1) + one + suffix
 }
 
 func join(columns []string) string { return strings.Join(columns, ", ") }

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	sqlitedriver "modernc.org/sqlite" // the driver "sqlite"
@@ -19,6 +22,7 @@ var sqlite = dialect{
 		Hash: "BLOB", Blob: "BLOB", Packed: "TEXT", Clustered: " WITHOUT ROWID", User: `"user"`, quote: `"`,
 		date: "substr(%s, 1, 10)",
 	},
+	writer:        "PRAGMA cache_size(-8192)", // KiB of pages; the driver takes twice as much
 	begin:         []string{"BEGIN IMMEDIATE"},
 	maxParams:     32766,
 	transactional: true,
@@ -30,9 +34,76 @@ var sqlite = dialect{
 		return " ON CONFLICT (" + strings.Join(key, ", ") + ") DO UPDATE SET " + strings.Join(set, ", ")
 	},
 	keep:     func(key []string) string { return " ON CONFLICT (" + strings.Join(key, ", ") + ") DO NOTHING" },
+	bulk:     insertRows,
 	classify: classifySQLite,
 	bulkWay:  "INSERT of many rows",
 	optimize: "PRAGMA optimize",
+}
+
+// insertRows adds rows by the driver's own statements, because database/sql
+// watches the context of each. A statement of many rows keeps a copy of every
+// page that it changes, so that it can be undone alone; told that it need not
+// be (OR FAIL: an error ends the transaction here), it does so only if it gives
+// integer keys, which could turn out to be none. A statement of one row never
+// does.
+func insertRows(ctx context.Context, s *session, table string, columns []string, rows [][]any) error {
+	perStatement := 64
+	if len(columns) > 1 && columns[1] == "hash" { // the integer key is derived from it
+		perStatement = 1
+	}
+	return s.conn.Raw(func(driverConn any) error {
+		conn, ok := driverConn.(driver.ConnPrepareContext)
+		if !ok {
+			return fmt.Errorf("insert into %s: the driver does not prepare statements", table)
+		}
+		for _, n := range [...]int{perStatement, 1} {
+			if len(rows) < n {
+				continue
+			}
+			done := len(rows) / n * n
+			if err := insertMany(ctx, conn, insertQuery("INSERT OR FAIL INTO ", table, columns, n, ""), rows[:done], n); err != nil {
+				return err
+			}
+			rows = rows[done:]
+		}
+		return nil
+	})
+}
+
+func insertMany(ctx context.Context, conn driver.ConnPrepareContext, query string, rows [][]any, n int) (err error) {
+	stmt, err := conn.PrepareContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stmt.Close()) }()
+	exec, ok := stmt.(driver.StmtExecContext)
+	if !ok {
+		return errors.New("the driver does not execute statements")
+	}
+	args := make([]driver.NamedValue, n*len(rows[0]))
+	for i := range args {
+		args[i].Ordinal = i + 1
+	}
+	uninterrupted := context.WithoutCancel(ctx) // to watch it costs more than a row
+	for chunk := range slices.Chunk(rows, n) {
+		i := 0
+		for _, row := range chunk {
+			for _, v := range row {
+				args[i].Value = v
+				if n, ok := v.(int); ok { // the driver takes 64 bits only
+					args[i].Value = int64(n)
+				}
+				i++
+			}
+		}
+		if _, err := exec.ExecContext(uninterrupted, args); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // classifySQLite: the driver waits for locks itself, so only the disk and the
@@ -66,7 +137,7 @@ func openSQLite(path string, create bool) (*sql.DB, error) {
 	}
 	query := url.Values{"_pragma": {
 		"busy_timeout(600000)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(OFF)",
-		"cache_size(-16384)", "analysis_limit(1000)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)",
+		"cache_size(-2048)", "analysis_limit(1000)", "temp_store(MEMORY)", "wal_autocheckpoint(4000)",
 	}}
 	// As a URI, so that no character of the path is taken for an option.
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())

@@ -20,6 +20,7 @@ type DB struct {
 	zone    *time.Location
 	now     func() time.Time
 
+	lookups lookups
 	idBits  uint // of ids derived from content
 	known   *idCache
 	unions  *unionCache
@@ -145,6 +146,7 @@ func (db *DB) Close() error {
 		_, _ = db.sql.ExecContext(context.Background(), db.dialect.optimize)
 	}
 	db.writer.drop()
+	db.lookups.close()
 	return db.sql.Close()
 }
 
@@ -179,9 +181,9 @@ func toHash[H ~[16]byte](b []byte) (h H) {
 	return h
 }
 
-func identityArg(id xalt.Identity) any { return id[:] }
-func idArg(id int64) any               { return id }
-func textArg(s string) any             { return s }
+func identityArg(id xalt.Identity) []byte { return id[:] }
+func idArg(id int64) int64                { return id }
+func textArg(s string) string             { return s }
 
 // zoneName returns a name that LoadLocation understands.
 func zoneName(zone *time.Location) string {
@@ -234,8 +236,8 @@ func (p packedText) Scan(src any) (err error) {
 
 // pack writes a long text as it is stored.
 func (d *dialect) pack(text string) any {
-	if d.packed {
-		return pack(text)
+	if d.packer != nil {
+		return d.packer.pack(text)
 	}
 	return text
 }

@@ -11,6 +11,7 @@ import (
 	"xaltpipe/internal/oracle"
 	"xaltpipe/internal/store"
 	"xaltpipe/internal/testdb"
+	"xaltpipe/internal/xalt"
 )
 
 func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
@@ -85,5 +86,45 @@ func TestSampleOnEveryDatabase(t *testing.T) {
 		mustExec(t, admin, "SET GLOBAL local_infile = 0")
 		defer mustExec(t, admin, "SET GLOBAL local_infile = 1")
 		check(t, d, bulk["mysql without local_infile"])
+	})
+}
+
+// TestRememberedMeanwhile stores what became of records of which another
+// writer has stored some meanwhile: the later word counts, for all of them.
+func TestRememberedMeanwhile(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		remember := func(from, to int, fate ingest.Fate) {
+			t.Helper()
+			var b ingest.Batch
+			for n := from; n < to; n++ {
+				b.Remember = append(b.Remember, ingest.Remembered{ID: xalt.Identity{15: byte(n)}, Fate: fate})
+			}
+			if _, err := db.Write(t.Context(), &b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		remember(0, 50, ingest.FateDead)
+		remember(40, 100, ingest.FateStored)
+		var ids []xalt.Identity
+		for n := range 101 {
+			ids = append(ids, xalt.Identity{15: byte(n)})
+		}
+		fates, err := db.Known(t.Context(), ingest.Hash{}, ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, got := range fates {
+			want := ingest.FateStored
+			switch {
+			case n < 40:
+				want = ingest.FateDead
+			case n == 100:
+				want = ingest.FateUnknown
+			}
+			if got != want {
+				t.Errorf("record %d: fate %d, want %d", n, got, want)
+			}
+		}
 	})
 }

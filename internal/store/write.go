@@ -142,7 +142,7 @@ func (r *linkRow) columns(d *dialect) []any {
 func (d *dialect) scanLink(rows *sql.Rows) (*linkRow, error) {
 	r := &linkRow{}
 	l := &xalt.Link{}
-	line := packedText{to: &l.LinkLine, packed: d.packed}
+	line := packedText{to: &l.LinkLine, packed: d.packer != nil}
 	var module sql.NullString
 	var objects, functions, mapID sql.NullInt64
 	var digest []byte

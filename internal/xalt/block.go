@@ -95,6 +95,67 @@ func ParseBlock(text, syshost []byte, b *Block) error {
 	return b.check(seen)
 }
 
+// BlockParser reads blocks one after the other. In the headers of one record
+// nothing differs but the index, so that mostly a header need only be compared
+// with the one before. The zero value is ready.
+type BlockParser struct {
+	header  []byte // of the block before, from the text's start to "value:"
+	index   int    // where the digits of idx begin in it
+	rest    int    // where they end
+	syshost []byte // the tag's
+	block   Block
+}
+
+// Parse is [ParseBlock], but that the block's slices are valid only until the
+// next call.
+func (p *BlockParser) Parse(text, syshost []byte, b *Block) error {
+	if p.again(text, syshost, b) {
+		return nil
+	}
+	err := ParseBlock(text, syshost, b)
+	if err == nil {
+		p.remember(text, syshost, b)
+	}
+	return err
+}
+
+// again reads a block whose header is that of the block before but for the
+// index.
+func (p *BlockParser) again(text, syshost []byte, b *Block) bool {
+	if p.rest == 0 || len(text) < p.rest || string(text[:p.index]) != string(p.header[:p.index]) || string(syshost) != string(p.syshost) {
+		return false
+	}
+	index, i := 0, p.index
+	for i < len(text) && i < p.index+6 && text[i] >= '0' && text[i] <= '9' {
+		index = index*10 + int(text[i]-'0')
+		i++
+	}
+	rest := p.header[p.rest:]
+	if i == p.index || index >= p.block.Count || len(text) < i+len(rest) || string(text[i:i+len(rest)]) != string(rest) {
+		return false
+	}
+	*b = p.block
+	b.Index, b.Value = index, text[i+len(rest):]
+	return true
+}
+
+// remember keeps the header of a block, if it is like most.
+func (p *BlockParser) remember(text, syshost []byte, b *Block) {
+	p.rest = 0
+	length := len(text) - len(b.Value)
+	if b.Version < 2 || !bytes.HasSuffix(text[:length], []byte(" value:")) || bytes.Contains(text[:length], []byte("repeated")) {
+		return
+	}
+	p.header = append(p.header[:0], text[:length]...)
+	p.syshost = append(p.syshost[:0], syshost...)
+	i := bytes.Index(p.header, []byte(" idx:"))
+	if i < 0 || bytes.Count(p.header, []byte("idx:")) != 1 || ParseBlock(p.header, p.syshost, &p.block) != nil {
+		return
+	}
+	p.index = i + len(" idx:")
+	p.rest = p.index + bytes.IndexByte(p.header[p.index:], ' ')
+}
+
 // unwrap takes a message out of "message repeated 2 times: [ ...]".
 func unwrap(text []byte) []byte {
 	if !bytes.HasPrefix(text, []byte("message repeated ")) {

@@ -3,6 +3,7 @@ package xalt_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -269,6 +270,7 @@ func FuzzParseBlock(f *testing.F) {
 	f.Add([]byte(`: run:eyJhIjoxfQ==`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var b, again xalt.Block
+		sameAsBefore(t, text)
 		if err := xalt.ParseBlock(text, []byte("tag"), &b); err != nil {
 			if !errors.Is(err, xalt.ErrBlock) {
 				t.Fatalf("ParseBlock(%q) = %v, want ErrBlock", text, err)
@@ -286,6 +288,49 @@ func FuzzParseBlock(f *testing.F) {
 			t.Fatalf("%q, printed as %q: -first +again\n%s", text, printed, diff)
 		}
 	})
+}
+
+// sameAsBefore reads a text, and others that are much like it, behind each
+// other: remembering a header must change nothing.
+func sameAsBefore(t *testing.T, text []byte) {
+	t.Helper()
+	var p xalt.BlockParser
+	at := min(bytes.Index(text, []byte("idx:"))+len("idx:"), len(text))
+	for _, like := range [][]byte{
+		text, text, slices.Insert(bytes.Clone(text), at, '0'), slices.Insert(bytes.Clone(text), at, '1'), text[:len(text)/2], append(bytes.Clone(text), ']'),
+		bytes.Replace(text, []byte("value:"), []byte("value: value:"), 1), bytes.Replace(text, []byte(" value:"), []byte("  value:"), 1),
+		slices.Delete(bytes.Clone(text), 0, min(1, len(text))), text,
+	} {
+		for _, host := range []string{"tag", "other"} {
+			var got, want xalt.Block
+			gotErr := p.Parse(like, []byte(host), &got)
+			wantErr := xalt.ParseBlock(like, []byte(host), &want)
+			if (gotErr == nil) != (wantErr == nil) {
+				t.Fatalf("Parse(%q) = %v, ParseBlock = %v", like, gotErr, wantErr)
+			}
+			if gotErr == nil && !equalBlocks(&got, &want) {
+				t.Fatalf("Parse(%q) = %+v, ParseBlock %+v", like, got, want)
+			}
+		}
+	}
+}
+
+func equalBlocks(a, b *xalt.Block) bool {
+	return a.Version == b.Version && bytes.Equal(a.Kind, b.Kind) && bytes.Equal(a.Syshost, b.Syshost) && bytes.Equal(a.Key, b.Key) &&
+		a.HasCRC == b.HasCRC && a.CRC == b.CRC && a.Index == b.Index && a.Count == b.Count && a.Epoch == b.Epoch && bytes.Equal(a.Value, b.Value)
+}
+
+func TestBlockParser(t *testing.T) {
+	for _, m := range logLines(t, "xalt.log") {
+		sameAsBefore(t, m)
+	}
+	for _, name := range edgeLogs(t) {
+		for _, m := range logLines(t, name) {
+			sameAsBefore(t, m)
+		}
+	}
+	sameAsBefore(t, []byte(": message repeated 2 times: [ V:3 kind:run syshost:a key:b nb:9 idx:0 value:]]"))
+	sameAsBefore(t, []byte(" V:4 kind:run syshost:a key:b idx:0 nb:9 idx:1 value:x"))
 }
 
 func BenchmarkParseBlock(b *testing.B) {

@@ -149,8 +149,8 @@ func partSum(p Part) [sha256.Size]byte {
 	return sha256.Sum256(append(binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(p.Value)), uint32(p.Index)), p.Value...))
 }
 
-// Reuse gives an empty group memory for its blocks.
-func (g *Group) Reuse(buf []byte) { g.buf = buf[:0] }
+// Reuse gives an empty group memory for its blocks and their values.
+func (g *Group) Reuse(parts []Part, buf []byte) { g.parts, g.buf = parts[:0], buf[:0] }
 
 // Of what a header announces, this much memory is taken before it comes.
 const (
@@ -160,7 +160,9 @@ const (
 
 func (g *Group) append(p Part) {
 	if len(g.parts) == 0 {
-		g.parts = make([]Part, 0, min(g.Count, announcedParts))
+		if expected := min(g.Count, announcedParts); cap(g.parts) < expected {
+			g.parts = make([]Part, 0, expected)
+		}
 		if expected := min(g.Count*len(p.Value), announcedBytes); cap(g.buf) < expected {
 			g.buf = make([]byte, 0, expected)
 		}

@@ -9,13 +9,14 @@ import (
 // DecodeObjects reads a libA or linkA array: [[path, hash], ...]. An object
 // whose hash is "unknown" is left out, and blanks and line ends behind a path
 // are no part of it, both as in XALT; a repeat within the record is one object,
-// and entries that are no pair of texts are counted in bad.
+// and entries that are no pair of texts are counted in bad. The texts share
+// raw's memory.
 func DecodeObjects(raw []byte) (objects []Object, bad int) {
-	list := gjson.ParseBytes(raw)
+	list := gjson.Parse(textOf(raw))
 	if !list.IsArray() {
 		return nil, 0
 	}
-	seen := make(map[Object]bool)
+	seen := make(map[Object]bool, min(strings.Count(list.Raw, "["), 100)) // no more than a text of any length can ask for
 	list.ForEach(func(_, entry gjson.Result) bool {
 		var pair [2]gjson.Result
 		n := 0
@@ -55,9 +56,9 @@ func DecodeObjects(raw []byte) (objects []Object, bad int) {
 }
 
 // DecodeEnv reads an envT object; of several values of one name the last
-// counts. keep says which names are wanted.
+// counts. keep says which names are wanted. The texts share raw's memory.
 func DecodeEnv(raw []byte, keep func(name string) bool) []Env {
-	table := gjson.ParseBytes(raw)
+	table := gjson.Parse(textOf(raw))
 	if !table.IsObject() {
 		return nil
 	}
@@ -84,9 +85,10 @@ func DecodeEnv(raw []byte, keep func(name string) bool) []Env {
 	return env
 }
 
-// DecodeNames reads an array of texts, such as a link's functions.
+// DecodeNames reads an array of texts, such as a link's functions. They share
+// raw's memory.
 func DecodeNames(raw []byte) []string {
-	list := gjson.ParseBytes(raw)
+	list := gjson.Parse(textOf(raw))
 	if !list.IsArray() {
 		return nil
 	}

@@ -8,7 +8,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	"github.com/tidwall/gjson"
 )
@@ -23,6 +22,8 @@ const maxTime = 253402300799
 // ErrRecord is wrapped by every error of [Decode]: the text is not a record
 // that can be stored.
 var ErrRecord = errors.New("not a record")
+
+var errNoObject = errors.New("the JSON text is not an object")
 
 // Digest is the SHA-256 of a record's text, cut to 16 bytes: it tells records
 // apart and orders those of equal rank (docs: RULES, section 2).
@@ -123,38 +124,35 @@ type Object struct {
 // Env is an environment variable of a run.
 type Env struct{ Name, Value string }
 
+// Decode reads one record's JSON text; see [Decoder.Decode].
+func Decode(kind Kind, text []byte) (Record, error) { return new(Decoder).Decode(kind, text) }
+
 // Decode reads a record's JSON text. The key from the blocks' header is only
 // used to tell a skip record apart; what a record is about is in its text. The
 // raw slices in the result share text's memory. The error wraps [ErrRecord].
-func Decode(kind Kind, text []byte) (Record, error) {
+func (d *Decoder) Decode(kind Kind, text []byte) (Record, error) {
 	text = bytes.TrimRight(text, "\n")
 	sum := sha256.Sum256(text)
 	var rec Record
 	copy(rec.Digest[:], sum[:])
-	normal, err := normalJSON(text)
+	list, err := d.members(text)
 	if err != nil {
 		return rec, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
-	// gjson wants a string. A copy of every record would be most of what the
-	// garbage collector has to do; nothing changes the bytes any more.
-	root := gjson.Parse(unsafe.String(unsafe.SliceData(normal), len(normal)))
-	if !root.IsObject() {
-		return rec, fmt.Errorf("%w: the JSON text is not an object", ErrRecord)
-	}
-	d := decoder{text: normal}
+	var f noting
 	switch kind {
 	case KindRun:
-		rec.Run, err = d.run(root)
+		rec.Run, err = f.run(list)
 	case KindLink:
-		rec.Link, err = d.link(root)
+		rec.Link, err = f.link(list)
 	case KindPkg:
-		rec.Pkg, err = d.pkg(root)
+		rec.Pkg, err = f.pkg(list)
 	case KindSkip:
-		rec.Skip, err = d.skip(root)
+		rec.Skip, err = f.skip(list)
 	default:
 		return rec, fmt.Errorf("%w: unknown kind %.40q", ErrRecord, kind)
 	}
-	rec.Defaulted = d.defaulted
+	rec.Defaulted = f.defaulted
 	if err != nil {
 		return rec, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
@@ -179,17 +177,14 @@ func detach(texts ...*string) {
 	}
 }
 
-// decoder reads the members of one record and notes what had to be defaulted.
-type decoder struct {
-	text      []byte
-	defaulted []string
-}
+// noting reads the fields of one record and notes what had to be defaulted.
+type noting struct{ defaulted []string }
 
-func (d *decoder) note(field string) { d.defaulted = append(d.defaulted, field) }
+func (d *noting) note(field string) { d.defaulted = append(d.defaulted, field) }
 
 // text fields
 
-func (d *decoder) string(v gjson.Result, field string) string {
+func (d *noting) string(v gjson.Result, field string) string {
 	switch v.Type {
 	case gjson.String:
 		return Storable(rawString(v))
@@ -201,7 +196,7 @@ func (d *decoder) string(v gjson.Result, field string) string {
 }
 
 // optional returns the empty string for a member that is not there.
-func (d *decoder) optional(v gjson.Result, field string) string {
+func (d *noting) optional(v gjson.Result, field string) string {
 	if !v.Exists() || v.Type == gjson.Null {
 		return ""
 	}
@@ -232,7 +227,7 @@ func number64(v gjson.Result, low, high float64) (f float64, ok bool) {
 // computes with doubles is exact.
 const maxCount = 1 << 53
 
-func (d *decoder) count(v gjson.Result, field string) int64 {
+func (d *noting) count(v gjson.Result, field string) int64 {
 	f, ok := number64(v, 0, maxCount)
 	if !ok {
 		d.note(field)
@@ -240,7 +235,7 @@ func (d *decoder) count(v gjson.Result, field string) int64 {
 	return int64(math.Round(f))
 }
 
-func (d *decoder) seconds(v gjson.Result, field string) float64 {
+func (d *noting) seconds(v gjson.Result, field string) float64 {
 	f, ok := number64(v, 0, maxTime)
 	if !ok {
 		d.note(field)
@@ -250,38 +245,29 @@ func (d *decoder) seconds(v gjson.Result, field string) float64 {
 
 func round4(f float64) float64 { return math.Round(f*1e4) / 1e4 }
 
-// raw returns the bytes of a member in the decoder's text.
-func (d *decoder) raw(v gjson.Result) []byte {
-	if v.Index > 0 && v.Index+len(v.Raw) <= len(d.text) {
-		return d.text[v.Index : v.Index+len(v.Raw)]
-	}
-	return []byte(v.Raw)
-}
-
-func (d *decoder) run(root gjson.Result) (*Run, error) {
+func (d *noting) run(list []member) (*Run, error) {
 	r := &Run{}
 	var cmdline, userT, userDT, linkT, qaT, hash gjson.Result
-	root.ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	for _, m := range list {
+		switch m.name {
 		case "cmdlineA":
-			cmdline = v
+			cmdline = m.value()
 		case "hash_id":
-			hash = v
+			hash = m.value()
 		case "libA":
-			r.LibA = d.raw(v)
+			r.LibA = m.raw
 		case "envT":
-			r.EnvT = d.raw(v)
+			r.EnvT = m.raw
 		case "userT":
-			userT = v
+			userT = m.value()
 		case "userDT":
-			userDT = v
+			userDT = m.value()
 		case "xaltLinkT":
-			linkT = v
+			linkT = m.value()
 		case "XALT_qaT":
-			qaT = v
+			qaT = m.value()
 		}
-		return true
-	})
+	}
 	r.HashID = d.string(hash, "hash_id")
 	if cmdline.IsArray() {
 		r.Cmdline = pythonDumps(cmdline)
@@ -329,15 +315,12 @@ func producerEscapesTwice(qaT gjson.Result) bool {
 }
 
 // runText are the text members of userT that every producer writes.
-var runText = [...]string{"syshost", "user", "account", "job_id", "queue", "exec_type", "cwd"}
+var runText = [...]string{"userT.syshost", "userT.user", "userT.account", "userT.job_id", "userT.queue", "userT.exec_type", "userT.cwd"}
 
-func (d *decoder) runUser(r *Run, userT gjson.Result, escapedTwice bool) error {
+func (d *noting) runUser(r *Run, userT gjson.Result, escapedTwice bool) error {
 	var uuid, path string
 	var havePath bool
-	fields := map[string]*string{
-		"syshost": &r.Syshost, "user": &r.User, "account": &r.Account, "job_id": &r.JobID,
-		"queue": &r.Queue, "exec_type": &r.ExecType, "cwd": &r.Cwd,
-	}
+	fields := [len(runText)]*string{&r.Syshost, &r.User, &r.Account, &r.JobID, &r.Queue, &r.ExecType, &r.Cwd}
 	var seen [len(runText)]bool
 	userT.ForEach(func(key, v gjson.Result) bool {
 		switch key.Str {
@@ -355,8 +338,8 @@ func (d *decoder) runUser(r *Run, userT gjson.Result, escapedTwice bool) error {
 			r.ExitSignal = d.optionalInt(v, "userT.exit_signal")
 		default:
 			for i, name := range runText {
-				if key.Str == name {
-					*fields[name] = d.string(v, "userT."+name)
+				if key.Str == name[len("userT."):] {
+					*fields[i] = d.string(v, name)
 					seen[i] = true
 				}
 			}
@@ -365,8 +348,8 @@ func (d *decoder) runUser(r *Run, userT gjson.Result, escapedTwice bool) error {
 	})
 	for i, name := range runText {
 		if !seen[i] {
-			d.note("userT." + name)
-			*fields[name] = Unknown
+			d.note(name)
+			*fields[i] = Unknown
 		}
 	}
 	var ok bool
@@ -386,7 +369,7 @@ func (d *decoder) runUser(r *Run, userT gjson.Result, escapedTwice bool) error {
 	return nil
 }
 
-func (d *decoder) optionalInt(v gjson.Result, field string) *int64 {
+func (d *noting) optionalInt(v gjson.Result, field string) *int64 {
 	if v.Type == gjson.Null {
 		return nil
 	}
@@ -399,7 +382,7 @@ func (d *decoder) optionalInt(v gjson.Result, field string) *int64 {
 	return &n
 }
 
-func (d *decoder) runNumbers(r *Run, userDT gjson.Result) error {
+func (d *noting) runNumbers(r *Run, userDT gjson.Result) error {
 	var start, end, runTime, probability, cores, nodes, threads, gpus gjson.Result
 	userDT.ForEach(func(key, v gjson.Result) bool {
 		switch key.Str {
@@ -444,30 +427,30 @@ func (d *decoder) runNumbers(r *Run, userDT gjson.Result) error {
 	return nil
 }
 
-func (d *decoder) link(root gjson.Result) (*Link, error) {
+func (d *noting) link(list []member) (*Link, error) {
 	l := &Link{}
-	var result, line gjson.Result
-	root.ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	result := list // older producers write the members at the top
+	var line gjson.Result
+	for _, m := range list {
+		switch m.name {
 		case "resultT":
-			result = v
+			result = list
+			if v := m.value(); v.IsObject() {
+				result = membersOf(v)
+			}
 		case "linkA":
-			l.LinkA = d.raw(v)
+			l.LinkA = m.raw
 		case "function":
-			l.Functions = d.raw(v)
+			l.Functions = m.raw
 		case "link_line":
-			line = v
+			line = m.value()
 		}
-		return true
-	})
-	if !result.IsObject() {
-		result = root // older producers write the members at the top
 	}
 	if l.LinkA == nil {
 		d.note("linkA")
 	}
 	if line.IsArray() {
-		l.LinkLine = strings.Join(DecodeNames(d.raw(line)), " ")
+		l.LinkLine = strings.Join(DecodeNames(bytesOf(line.Raw)), " ")
 	} else if line.Type == gjson.String {
 		l.LinkLine = d.string(line, "link_line")
 	} else {
@@ -487,8 +470,9 @@ func (d *decoder) link(root gjson.Result) (*Link, error) {
 		{"hash_id", &l.HashID, false},
 		{"wd", &l.Cwd, false},
 	}
-	result.ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	for _, m := range result {
+		v := m.value()
+		switch m.name {
 		case "uuid":
 			uuid = v
 		case "build_epoch":
@@ -499,12 +483,11 @@ func (d *decoder) link(root gjson.Result) (*Link, error) {
 			}
 		}
 		for i := range fields {
-			if f := &fields[i]; f.name == key.Str {
+			if f := &fields[i]; f.name == m.name {
 				*f.to, f.seen = d.string(v, "resultT."+f.name), true
 			}
 		}
-		return true
-	})
+	}
 	for _, f := range fields {
 		if !f.seen {
 			d.note("resultT." + f.name)
@@ -521,28 +504,27 @@ func (d *decoder) link(root gjson.Result) (*Link, error) {
 	if l.BuildEpoch, ok = number64(epoch, 1, maxTime); !ok {
 		return nil, fmt.Errorf("resultT.build_epoch is no time: %.40q", epoch.Raw)
 	}
-	detach(&l.UUID, &l.LinkProgram, &l.LinkPath, &l.BuildUser, &l.BuildSyshost, &l.ExecPath, &l.HashID, &l.Cwd)
+	detach(&l.UUID, &l.LinkProgram, &l.LinkPath, &l.BuildUser, &l.BuildSyshost, &l.ExecPath, &l.HashID, &l.Cwd, &l.LinkLine)
 	return l, nil
 }
 
-func (d *decoder) pkg(root gjson.Result) (*Pkg, error) {
+func (d *noting) pkg(list []member) (*Pkg, error) {
 	p := &Pkg{Program: Unknown, Version: Unknown, Path: Unknown}
 	var uuid, name, program, version, path gjson.Result
-	root.ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	for _, m := range list {
+		switch m.name {
 		case "xalt_run_uuid":
-			uuid = v
+			uuid = m.value()
 		case "program":
-			program = v
+			program = m.value()
 		case "package_name":
-			name = v
+			name = m.value()
 		case "package_version":
-			version = v
+			version = m.value()
 		case "package_path":
-			path = v
+			path = m.value()
 		}
-		return true
-	})
+	}
 	var ok bool
 	if p.RunUUID, ok = canonicalUUID(uuid.Str); !ok {
 		return nil, fmt.Errorf("xalt_run_uuid is no UUID: %.60q", uuid.Str)
@@ -558,7 +540,7 @@ func (d *decoder) pkg(root gjson.Result) (*Pkg, error) {
 	return p, nil
 }
 
-func (d *decoder) skip(root gjson.Result) (*Skip, error) {
+func (d *noting) skip(list []member) (*Skip, error) {
 	s := &Skip{}
 	var uuid, date gjson.Result
 	fields := []struct {
@@ -572,20 +554,20 @@ func (d *decoder) skip(root gjson.Result) (*Skip, error) {
 		{"program", &s.Program, false},
 		{"reason", &s.Reason, false},
 	}
-	root.ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	for _, m := range list {
+		v := m.value()
+		switch m.name {
 		case "uuid":
 			uuid = v
 		case "epoch":
 			date = v
 		}
 		for i := range fields {
-			if f := &fields[i]; f.name == key.Str {
+			if f := &fields[i]; f.name == m.name {
 				*f.to, f.seen = d.string(v, f.name), true
 			}
 		}
-		return true
-	})
+	}
 	for _, f := range fields {
 		if !f.seen {
 			d.note(f.name)

@@ -476,6 +476,49 @@ func TestDecodeMemory(t *testing.T) {
 	runtime.KeepAlive(held)
 }
 
+// TestDecodeDetaches overwrites a record's text, which readers use again: what
+// was decoded stays as it is.
+func TestDecodeDetaches(t *testing.T) {
+	type sampleText struct {
+		kind xalt.Kind
+		text string
+	}
+	texts := []sampleText{
+		{xalt.KindLink, linkText},
+		{xalt.KindLink, strings.Replace(linkText, `"link_line":[`, `"link_line":["gcc"],"was":[`, 1)},
+		{xalt.KindLink, strings.Replace(linkText, `"link_line":[`, `"link_line":"gcc -o x","was":[`, 1)},
+		{xalt.KindSkip, `{"uuid":"` + uuidA + `","epoch":5,"user":"u","program":"p"}`},
+		{xalt.KindRun, string(runText(`"cmdlineA":"no array"`, `"a":NaN`))},
+	}
+	for _, r := range sample(t) {
+		texts = append(texts, sampleText{r.kind, string(r.text)})
+	}
+	var d xalt.Decoder
+	for _, s := range texts {
+		text := []byte(s.text)
+		rec, err := d.Decode(s.kind, text)
+		if err != nil {
+			t.Fatalf("%s: %v", s.text, err)
+		}
+		if rec.Run != nil {
+			rec.Run.LibA, rec.Run.EnvT = nil, nil
+		}
+		if rec.Link != nil {
+			rec.Link.LinkA, rec.Link.Functions = nil, nil
+		}
+		show := func() string {
+			return fmt.Sprintf("%+v %+v %+v %+v %q", rec.Run, rec.Link, rec.Pkg, rec.Skip, rec.Defaulted)
+		}
+		before := show()
+		for i := range text {
+			text[i] = '#'
+		}
+		if after := show(); after != before {
+			t.Errorf("%s: what was decoded changed with its text:\n%s\n%s", s.kind, before, after)
+		}
+	}
+}
+
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -22,7 +22,7 @@ const escapeRune = utf8.RuneError
 // that was there becomes U+FFFD and "=". Everything else stays as it is. A
 // lone UTF-16 surrogate from a JSON text counts as its three bytes.
 func Storable(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsAny(s, "\x00\uFFFD") {
+	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 && !strings.Contains(s, string(escapeRune)) {
 		return s
 	}
 	var b strings.Builder
