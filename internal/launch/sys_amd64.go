@@ -1,0 +1,4 @@
+package launch
+
+// The syscall package is older than these.
+const sysMemfdCreate = 319

@@ -1,0 +1,447 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"xaltpipe/internal/emit"
+)
+
+// Options describe one launch.
+type Options struct {
+	Name    string   // what the launcher is called, for its own syntax
+	Args    []string // the command line, argv[0] included
+	Link    bool     // we were called by the launcher's name
+	Flags   []string // xalt-wrap's own
+	Environ []string
+	Stderr  io.Writer
+	// Settings reads the configuration, and says whether to explain what is
+	// done, from xalt-wrap's own flags.
+	Settings func(flags []string) (emit.Config, func(string, ...any))
+	Tools    Tools
+}
+
+// Exit statuses of a shell for a program that could not be run.
+const (
+	statusNotFound   = 127
+	statusNotStarted = 126
+)
+
+// Run runs the program and returns the exit status to end with. If the program
+// was killed, it ends the process in the same way and does not return; if the
+// program took our place, neither.
+func Run(o Options) int {
+	runtime.LockOSThread()
+	w := &wrapper{Options: o, inherited: inheritance(), getenv: lookup(o.Environ)}
+	path, err := w.find()
+	if err != nil {
+		return w.failed(err)
+	}
+	w.path = path
+	started, err := w.prepare()
+	if !started {
+		if err == nil {
+			err = Exec(w.path, w.argv(), o.Environ)
+		}
+		return w.failed(err)
+	}
+	return w.supervise()
+}
+
+// failed tells why the program does not run, as a shell would.
+func (w *wrapper) failed(err error) int {
+	fmt.Fprintf(w.Stderr, "%s: %v\n", w.Args[0], err)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, syscall.ENOENT) {
+		return statusNotFound
+	}
+	return statusNotStarted
+}
+
+type wrapper struct {
+	Options
+	inherited inherited
+	getenv    func(string) string
+	path      string // of the real program
+	launch    launch
+	config    emit.Config
+	trace     func(string, ...any)
+
+	signals chan os.Signal
+	side    *sideHandle
+}
+
+// argv is the program's command line. Called by its name, the program sees
+// that name; called by a path to us, it must not take our directory for its own.
+func (w *wrapper) argv() []string {
+	if !w.Link || !strings.Contains(w.Args[0], "/") {
+		return w.Args
+	}
+	return append([]string{w.path}, w.Args[1:]...)
+}
+
+// find returns the path of the real program.
+func (w *wrapper) find() (string, error) {
+	name := w.Args[0]
+	f := finder{self: own(), path: w.getenv("PATH")}
+	if strings.Contains(name, "/") && !w.Link {
+		if err := f.usable(name); !errors.Is(err, ErrNotFound) {
+			return name, nil // if it is not allowed, the kernel says so
+		}
+		if _, err := os.Stat(name); err != nil {
+			return name, nil
+		}
+	}
+	base := name[strings.LastIndexByte(name, '/')+1:]
+	path, err := f.named(base)
+	if err != nil {
+		return "", err
+	}
+	return path, nil
+}
+
+// prepare starts the program. started is false if the program should take our
+// place instead, or, with an error, cannot be run.
+func (w *wrapper) prepare() (started bool, err error) {
+	defer func() {
+		if v := recover(); v != nil && !started {
+			err = nil // the program takes our place
+		}
+	}()
+	tracking := w.getenv("XALT_EXECUTABLE_TRACKING")
+	w.config, w.trace = w.Settings(w.Flags)
+	if strings.EqualFold(tracking, "no") {
+		w.trace("XALT_EXECUTABLE_TRACKING=%s: nothing is recorded", tracking)
+		return false, nil
+	}
+	now := time.Now()
+	w.launch = launch{
+		uuid: emit.NewUUID(now), start: now, wrapper: syscall.Getpid(), program: w.path, name: w.Name, args: w.argv(), flags: w.Flags,
+	}
+	if reason := w.aside(); reason != "" {
+		w.trace("%s steps aside: %s", w.path, reason)
+		r := newRecorder(w.config, w.Tools, w.launch, w.Environ, os.Stdout, w.trace)
+		r.skip(reason)
+		return false, nil
+	}
+	if !w.config.Sampled(w.launch.uuid) {
+		w.trace("not in the sample of %v", w.config.Chance())
+		return false, nil
+	}
+	return w.start()
+}
+
+// aside returns why not to come before the program, "" to do it.
+func (w *wrapper) aside() string {
+	list := ancestors()
+	job := w.Tools.parse(w.Name, w.Args, w.getenv)
+	nested, repeated := above(list, w.Args, job, w.Tools.parse, w.getenv)
+	if repeated > 0 && !strings.Contains(w.Args[0], "/") {
+		// A program of that name that calls us again: not that one, the next.
+		f := finder{self: own(), path: w.getenv("PATH"), skip: repeated}
+		if path, err := f.named(w.Args[0]); err == nil {
+			w.path = path
+		}
+	}
+	s := surroundings{
+		getenv: w.getenv, environ: w.Environ, ancestors: list, traced: traced(), args: w.Args, job: job, more: w.config.Tools,
+		nested: nested, ignores: w.inherited.ignores(syscall.SIGCHLD),
+	}
+	return s.stepAside()
+}
+
+// start runs the program beside us.
+func (w *wrapper) start() (started bool, err error) {
+	// Whoever looks for the program by its name must find it once, and wrappers
+	// below must know us.
+	_ = os.WriteFile("/proc/self/comm", []byte(commandName), 0)
+	w.signals = make(chan os.Signal, 256)
+	var plain []os.Signal
+	for _, s := range forwarded() {
+		if n, ok := s.(syscall.Signal); ok && !w.inherited.ignores(n) {
+			plain = append(plain, s)
+		}
+	}
+	// A signal must not end us when the program is there and we do not know it
+	// yet, and what was ignored must be so for the program.
+	signal.Notify(w.signals, plain...)
+	w.inherited.ignore()
+	attr := &syscall.ProcAttr{Env: w.environment(), Files: w.inherited.files()}
+	argv := w.argv()
+	pid, err := syscall.ForkExec(w.path, argv, attr)
+	if errors.Is(err, syscall.ENOEXEC) { // as execvp(3): a script without an interpreter
+		pid, err = syscall.ForkExec("/bin/sh", append([]string{"/bin/sh", w.path}, argv[1:]...), attr)
+	}
+	if err != nil {
+		signal.Reset()
+		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM) {
+			return false, nil // no room for two
+		}
+		return false, err
+	}
+	w.launch.pid = pid
+	signal.Notify(w.signals, forwarded()...)
+	debug.SetGCPercent(-1) // there is nothing to collect, and its threads would be seen
+	return true, nil
+}
+
+// environment is the program's: ours, and what those need who record
+// packages.
+func (w *wrapper) environment() []string {
+	env := make([]string, 0, len(w.Environ)+2)
+	set := [...][2]string{
+		{"XALT_RUN_UUID=", w.launch.uuid},
+		{"XALT_DATE_TIME=", w.launch.start.Format("2006_01_02_15_04_05") + fmt.Sprintf("_%04d", w.launch.start.Nanosecond()/100_000)},
+	}
+	for _, e := range w.Environ {
+		if !strings.HasPrefix(e, set[0][0]) && !strings.HasPrefix(e, set[1][0]) {
+			env = append(env, e)
+		}
+	}
+	return append(env, set[0][0]+set[0][1], set[1][0]+set[1][1])
+}
+
+// forwarded lists the signals that are passed on: all but those that cannot be
+// caught, SIGCHLD, which is about our own children, and 32 to 34, which Go
+// leaves to C libraries.
+func forwarded() []os.Signal {
+	var list []os.Signal
+	for s := syscall.Signal(1); s <= maxSignal; s++ {
+		if s != syscall.SIGKILL && s != syscall.SIGSTOP && s != syscall.SIGCHLD && (s < 32 || s > 34) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// groupGrace is how long a signal waits for the side job to say that it got
+// the same.
+const groupGrace = 40 * time.Millisecond
+
+// supervise waits for the program's end.
+func (w *wrapper) supervise() int {
+	statuses := make(chan syscall.WaitStatus, 4)
+	go await(w.launch.pid, statuses)
+	w.side = startSide(w)
+	g := newGroup(w.launch.pid, func() bool { return w.side.alive })
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case ws, ok := <-statuses:
+			switch {
+			case !ok:
+				// Somebody else waited for it; how it ended is lost.
+				return w.end(ending{at: time.Now()})
+			case ws.Stopped():
+				w.side.say(msgStopped)
+				raise(ws.StopSignal())
+				timer.Reset(g.resumed(time.Now()))
+			case ws.Signaled():
+				return w.end(ending{at: time.Now(), known: true, signal: int(ws.Signal())})
+			case ws.Exited():
+				return w.end(ending{at: time.Now(), known: true, status: ws.ExitStatus()})
+			}
+		case s := <-w.signals:
+			if n, ok := s.(syscall.Signal); ok {
+				timer.Reset(g.ours(n, time.Now()))
+			}
+		case m, ok := <-w.side.messages:
+			if !ok {
+				w.side.gone(g)
+				continue
+			}
+			g.report(m, time.Now())
+		case now := <-timer.C:
+			w.side.drain(g) // what was said in time counts, also if nobody listened
+			if next := g.expire(now); next > 0 {
+				timer.Reset(next)
+			}
+		}
+	}
+}
+
+// await reports the changes of a child's state until it has ended.
+func await(pid int, statuses chan<- syscall.WaitStatus) {
+	defer close(statuses)
+	for {
+		var ws syscall.WaitStatus
+		_, err := retry(func() (int, error) { return syscall.Wait4(pid, &ws, syscall.WUNTRACED, nil) })
+		if err != nil {
+			return
+		}
+		statuses <- ws
+		if ws.Exited() || ws.Signaled() {
+			return
+		}
+	}
+}
+
+// end sees to the end record and ends as the program did.
+func (w *wrapper) end(e ending) int {
+	if !w.side.finish(e, time.Duration(w.config.EndWait)) {
+		w.recordAlone(e)
+	}
+	if e.signal != 0 {
+		die(syscall.Signal(e.signal))
+		return 128 + e.signal // a signal that does not kill us, as a shell says it
+	}
+	return e.status
+}
+
+// recordAlone sends the end record without a side job.
+func (w *wrapper) recordAlone(e ending) {
+	defer func() { _ = recover() }() // the program has ended well; so do we
+	w.trace("there is no side job: hashes are unknown")
+	r := newRecorder(w.config, w.Tools, w.launch, w.Environ, os.Stdout, w.trace)
+	r.sendEnd(r.runs(), e)
+}
+
+// sideHandle is the wrapper's end of the side job.
+type sideHandle struct {
+	pid      int
+	socket   int
+	alive    bool
+	messages chan []byte
+}
+
+// startSide starts the side job. Whatever goes wrong, there is a handle.
+func startSide(w *wrapper) (h *sideHandle) {
+	h = &sideHandle{socket: -1}
+	defer func() {
+		if v := recover(); v != nil {
+			w.trace("no side job: %v", v)
+		}
+	}()
+	if err := h.start(w); err != nil {
+		w.trace("no side job: %v", err)
+	}
+	return h
+}
+
+func (h *sideHandle) start(w *wrapper) error {
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_SEQPACKET|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	h.socket = pair[0]
+	defer func() { _ = syscall.Close(pair[1]) }()
+	memory, err := memoryFile(w.launch.encode())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = syscall.Close(memory) }()
+	// The side job holds none of the program's streams open, unless it has
+	// something to say there.
+	closed := ^uintptr(0)
+	files := []uintptr{closed, closed, closed, uintptr(pair[1]), uintptr(memory)}
+	if w.config.Transport == emit.TransportStdout && w.inherited.closed>>1&1 == 0 {
+		files[1] = 1
+	}
+	if w.getenv("XALT_TRACING") != "" && w.inherited.closed>>2&1 == 0 {
+		files[2] = 2
+	}
+	attr := &syscall.ProcAttr{Env: w.Environ, Files: files}
+	if h.pid, err = syscall.ForkExec("/proc/self/exe", []string{commandName, SideCommand}, attr); err != nil {
+		return err
+	}
+	h.alive = true
+	h.messages = make(chan []byte, 16)
+	go func() {
+		defer close(h.messages)
+		for {
+			buf := make([]byte, maxMessage)
+			n, err := retry(func() (int, error) { return syscall.Read(h.socket, buf) })
+			if n <= 0 || err != nil {
+				return
+			}
+			h.messages <- buf[:n]
+		}
+	}()
+	return nil
+}
+
+// memoryFile returns a descriptor of a file that is nowhere but in memory,
+// positioned at its beginning.
+func memoryFile(text []byte) (int, error) {
+	name := [...]byte{'l', 'a', 'u', 'n', 'c', 'h', 0}
+	const closeOnExec = 1
+	fd, _, errno := syscall.RawSyscall(sysMemfdCreate, uintptr(unsafe.Pointer(&name)), closeOnExec, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	for at := 0; at < len(text); {
+		n, err := syscall.Pwrite(int(fd), text[at:], int64(at))
+		if err != nil {
+			_ = syscall.Close(int(fd))
+			return -1, err
+		}
+		at += n
+	}
+	return int(fd), nil
+}
+
+func (h *sideHandle) say(message ...byte) {
+	if h.alive {
+		_ = syscall.Sendto(h.socket, message, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT, nil)
+	}
+}
+
+// gone takes note of the side job's end; a signal that killed it tells that
+// its group got it.
+func (h *sideHandle) gone(g *group) {
+	h.alive = false
+	h.messages = nil
+	var ws syscall.WaitStatus
+	if pid, _ := retry(func() (int, error) { return syscall.Wait4(h.pid, &ws, 0, nil) }); pid == h.pid && ws.Signaled() {
+		g.theirs(ws.Signal(), time.Now())
+	}
+}
+
+// drain takes in the reports that are there.
+func (h *sideHandle) drain(g *group) {
+	for {
+		select {
+		case m, ok := <-h.messages:
+			if !ok {
+				h.gone(g)
+				return
+			}
+			g.report(m, time.Now())
+		default:
+			return
+		}
+	}
+}
+
+// finish tells the side job about the end, and waits for it to send the
+// record. It returns false if there is no side job that could.
+func (h *sideHandle) finish(e ending, wait time.Duration) bool {
+	if !h.alive {
+		return false
+	}
+	h.say(e.message()...)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case m, ok := <-h.messages:
+			if !ok {
+				return false
+			}
+			if m[0] == msgDone {
+				return true
+			}
+		case <-timer.C:
+			return true // it goes on without us
+		}
+	}
+}
