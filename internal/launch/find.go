@@ -3,7 +3,6 @@ package launch
 import (
 	"bytes"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,23 +100,7 @@ func marker() []byte { return []byte("xaltpipe/cmd/xalt-wrap") }
 // isWrapper tells other copies of this command, also of other versions. They
 // are static, which launchers are not, so that hardly a file is read.
 func isWrapper(path string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	var head [4096]byte
-	n, _ := io.ReadFull(f, head[:])
-	if !isStatic(head[:n]) {
-		return false
-	}
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxWrapper {
-		return false
-	}
-	text := make([]byte, info.Size())
-	n, _ = f.ReadAt(text, 0)
-	return bytes.Contains(text[:n], marker())
+	return isStatic(readSmall(path, 4096)) && bytes.Contains(readSmall(path, maxWrapper), marker())
 }
 
 // isStatic reports whether a file begins like a 64-bit ELF executable that

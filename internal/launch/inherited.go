@@ -60,15 +60,10 @@ const maxSignal = syscall.Signal(64)
 // raise makes the calling thread, and with it the process, take the default
 // action of a signal. It returns if that is not the end.
 func raise(sig syscall.Signal) {
-	// struct sigaction in the kernel: SIG_DFL, no flags, no mask, whatever the
-	// order of the members.
-	var none, before [64]byte
-	sigaction := func(set, old unsafe.Pointer) {
-		_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(set), uintptr(old), 8, 0, 0)
-	}
 	if sig != syscall.SIGSTOP && sig != syscall.SIGKILL {
-		sigaction(unsafe.Pointer(&none), unsafe.Pointer(&before))
-		defer sigaction(unsafe.Pointer(&before), nil)
+		var none, before sigaction // all zero is the default action
+		none.set(sig, &before)
+		defer before.set(sig, nil)
 	}
 	var unblock [8]byte
 	unblock[(sig-1)/8] = 1 << ((sig - 1) % 8)

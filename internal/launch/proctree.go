@@ -2,10 +2,11 @@ package launch
 
 import (
 	"bytes"
-	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // process is an ancestor.
@@ -66,13 +67,27 @@ func (p process) executable() string {
 	return strings.TrimSuffix(path, " (deleted)")
 }
 
-// readSmall reads at most limit bytes of a file; nothing if it cannot.
+// readSmall reads at most limit bytes of a file; nothing if it cannot. It goes
+// past the os package, which asks the kernel a lot about a file that it opens,
+// because it is called before the program is started.
 func readSmall(path string, limit int) []byte {
-	f, err := os.Open(path)
+	fd, err := retry(func() (int, error) {
+		return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	})
 	if err != nil {
 		return nil
 	}
-	defer f.Close()
-	text, _ := io.ReadAll(io.LimitReader(f, int64(limit)))
+	defer func() { _ = syscall.Close(fd) }()
+	text := make([]byte, 0, min(limit, 4096))
+	for len(text) < limit {
+		if len(text) == cap(text) {
+			text = slices.Grow(text, min(limit-len(text), 2*len(text)))
+		}
+		n, err := retry(func() (int, error) { return syscall.Read(fd, text[len(text):min(cap(text), limit)]) })
+		if n <= 0 || err != nil {
+			break
+		}
+		text = text[:len(text)+n]
+	}
 	return text
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strconv"
@@ -130,7 +129,6 @@ func Side(settings func(flags []string) (emit.Config, func(string, ...any)), too
 	s := &side{launch: l, messages: make(chan []byte, 4)}
 	s.watchSignals()
 	s.program = openProcess(l.pid)
-	s.say(msgReady)
 	go s.listen()
 	config, trace := settings(l.flags)
 	// Descriptor 1 is the program's standard output for the transport stdout,
@@ -164,13 +162,16 @@ func (s *side) say(message ...byte) {
 // watchSignals reports the signals that we get, most of all those for our
 // process group.
 func (s *side) watchSignals() {
-	signals := make(chan os.Signal, 256)
-	signal.Notify(signals, forwarded()...)
+	none := func(syscall.Signal) bool { return false }
+	c, err := newCatch(none)
+	if err != nil {
+		return
+	}
+	s.say(msgReady)
+	c.rest(none)
 	go func() {
-		for sig := range signals {
-			if n, ok := sig.(syscall.Signal); ok {
-				s.say(msgSignal, byte(n))
-			}
+		for sig := range c.C {
+			s.say(msgSignal, byte(sig))
 		}
 	}()
 }

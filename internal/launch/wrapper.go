@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -75,7 +74,7 @@ type wrapper struct {
 	config    emit.Config
 	trace     func(string, ...any)
 
-	signals chan os.Signal
+	signals *catch
 	side    *sideHandle
 }
 
@@ -163,16 +162,11 @@ func (w *wrapper) start() (started bool, err error) {
 	// Whoever looks for the program by its name must find it once, and wrappers
 	// below must know us.
 	_ = os.WriteFile("/proc/self/comm", []byte(commandName), 0)
-	w.signals = make(chan os.Signal, 256)
-	var plain []os.Signal
-	for _, s := range forwarded() {
-		if n, ok := s.(syscall.Signal); ok && !w.inherited.ignores(n) {
-			plain = append(plain, s)
-		}
-	}
 	// A signal must not end us when the program is there and we do not know it
 	// yet, and what was ignored must be so for the program.
-	signal.Notify(w.signals, plain...)
+	if w.signals, err = newCatch(w.inherited.ignores); err != nil {
+		return false, nil //nolint:nilerr // the program takes our place
+	}
 	w.inherited.ignore()
 	attr := &syscall.ProcAttr{Env: w.environment(), Files: w.inherited.files()}
 	argv := w.argv()
@@ -181,14 +175,13 @@ func (w *wrapper) start() (started bool, err error) {
 		pid, err = syscall.ForkExec("/bin/sh", append([]string{"/bin/sh", w.path}, argv[1:]...), attr)
 	}
 	if err != nil {
-		signal.Reset()
+		w.signals.stop()
 		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM) {
 			return false, nil // no room for two
 		}
 		return false, err
 	}
 	w.launch.pid = pid
-	signal.Notify(w.signals, forwarded()...)
 	debug.SetGCPercent(-1) // there is nothing to collect, and its threads would be seen
 	return true, nil
 }
@@ -209,19 +202,6 @@ func (w *wrapper) environment() []string {
 	return append(env, set[0][0]+set[0][1], set[1][0]+set[1][1])
 }
 
-// forwarded lists the signals that are passed on: all but those that cannot be
-// caught, SIGCHLD, which is about our own children, and 32 to 34, which Go
-// leaves to C libraries.
-func forwarded() []os.Signal {
-	var list []os.Signal
-	for s := syscall.Signal(1); s <= maxSignal; s++ {
-		if s != syscall.SIGKILL && s != syscall.SIGSTOP && s != syscall.SIGCHLD && (s < 32 || s > 34) {
-			list = append(list, s)
-		}
-	}
-	return list
-}
-
 // groupGrace is how long a signal waits for the side job to say that it got
 // the same.
 const groupGrace = 40 * time.Millisecond
@@ -231,6 +211,7 @@ func (w *wrapper) supervise() int {
 	statuses := make(chan syscall.WaitStatus, 4)
 	go await(w.launch.pid, statuses)
 	w.side = startSide(w)
+	w.signals.rest(w.inherited.ignores)
 	g := newGroup(w.launch.pid, func() bool { return w.side.alive })
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -250,10 +231,8 @@ func (w *wrapper) supervise() int {
 			case ws.Exited():
 				return w.end(ending{at: time.Now(), known: true, status: ws.ExitStatus()})
 			}
-		case s := <-w.signals:
-			if n, ok := s.(syscall.Signal); ok {
-				timer.Reset(g.ours(n, time.Now()))
-			}
+		case sig := <-w.signals.C:
+			timer.Reset(g.ours(sig, time.Now()))
 		case m, ok := <-w.side.messages:
 			if !ok {
 				w.side.gone(g)
