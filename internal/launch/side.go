@@ -3,7 +3,6 @@ package launch
 import (
 	"encoding/binary"
 	"errors"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -17,13 +16,16 @@ import (
 )
 
 // SideCommand is the first argument of the command that runs as a side job.
-// Only a wrapper calls it so, with these two descriptors open.
+// Only a wrapper calls it so, with a socket to it as descriptor 3.
 const (
 	SideCommand = "side-job"
 
-	sideSocket = 3 // to the wrapper, sequenced packets
-	sideLaunch = 4 // a file that holds the launch
+	sideSocket = 3
 )
+
+// maxLaunch bounds the message that tells about the launch, in bytes. A socket
+// takes about 200 KiB at once.
+const maxLaunch = 160 << 10
 
 // Messages between wrapper and side job: one byte, then what belongs to it.
 const (
@@ -56,7 +58,8 @@ func parseEnding(m []byte) ending {
 	}
 }
 
-// encode writes a launch as strings, each with its length before it.
+// encode writes a launch as strings, each with its length before it. What a
+// record would not have anyway is left out.
 func (l launch) encode() []byte {
 	var b []byte
 	put := func(list ...string) {
@@ -67,7 +70,7 @@ func (l launch) encode() []byte {
 	}
 	put(l.uuid, strconv.FormatInt(l.start.UnixNano(), 10), strconv.Itoa(l.pid), strconv.Itoa(l.wrapper), l.program, l.name, strconv.Itoa(len(l.flags)))
 	put(l.flags...)
-	put(l.args...)
+	put(boundArgs(l.args)...)
 	return b
 }
 
@@ -115,17 +118,16 @@ const (
 // explain what is done, from xalt-wrap's own flags.
 func Side(settings func(flags []string) (emit.Config, func(string, ...any)), tools Tools) error {
 	closeInherited()
-	f := os.NewFile(sideLaunch, "launch")
-	text, err := io.ReadAll(f)
-	_ = f.Close()
-	if err != nil {
+	syscall.CloseOnExec(sideSocket)
+	buf := make([]byte, maxLaunch)
+	n, err := retry(func() (int, error) { return syscall.Read(sideSocket, buf) })
+	if n <= 0 || err != nil {
 		return errLaunch
 	}
-	l, err := decodeLaunch(text)
+	l, err := decodeLaunch(buf[:n])
 	if err != nil {
 		return err
 	}
-	syscall.CloseOnExec(sideSocket)
 	s := &side{launch: l, messages: make(chan []byte, 4)}
 	s.watchSignals()
 	s.program = openProcess(l.pid)
@@ -295,7 +297,7 @@ func closeInherited() {
 	own := int(d.Fd())
 	for _, name := range names {
 		fd, err := strconv.Atoi(name)
-		if err != nil || fd <= sideLaunch || fd == own {
+		if err != nil || fd <= sideSocket || fd == own {
 			continue
 		}
 		if target, _ := os.Readlink("/proc/self/fd/" + name); strings.HasPrefix(target, "anon_inode:[event") {

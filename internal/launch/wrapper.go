@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"xaltpipe/internal/emit"
 )
@@ -313,15 +312,10 @@ func (h *sideHandle) start(w *wrapper) error {
 	}
 	h.socket = pair[0]
 	defer func() { _ = syscall.Close(pair[1]) }()
-	memory, err := memoryFile(w.launch.encode())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = syscall.Close(memory) }()
 	// The side job holds none of the program's streams open, unless it has
 	// something to say there.
 	closed := ^uintptr(0)
-	files := []uintptr{closed, closed, closed, uintptr(pair[1]), uintptr(memory)}
+	files := []uintptr{closed, closed, closed, uintptr(pair[1])}
 	if w.config.Transport == emit.TransportStdout && w.inherited.closed>>1&1 == 0 {
 		files[1] = 1
 	}
@@ -333,6 +327,7 @@ func (h *sideHandle) start(w *wrapper) error {
 		return err
 	}
 	h.alive = true
+	h.say(w.launch.encode()...)
 	h.messages = make(chan []byte, 16)
 	go func() {
 		defer close(h.messages)
@@ -346,26 +341,6 @@ func (h *sideHandle) start(w *wrapper) error {
 		}
 	}()
 	return nil
-}
-
-// memoryFile returns a descriptor of a file that is nowhere but in memory,
-// positioned at its beginning.
-func memoryFile(text []byte) (int, error) {
-	name := [...]byte{'l', 'a', 'u', 'n', 'c', 'h', 0}
-	const closeOnExec = 1
-	fd, _, errno := syscall.RawSyscall(sysMemfdCreate, uintptr(unsafe.Pointer(&name)), closeOnExec, 0)
-	if errno != 0 {
-		return -1, errno
-	}
-	for at := 0; at < len(text); {
-		n, err := syscall.Pwrite(int(fd), text[at:], int64(at))
-		if err != nil {
-			_ = syscall.Close(int(fd))
-			return -1, err
-		}
-		at += n
-	}
-	return int(fd), nil
 }
 
 func (h *sideHandle) say(message ...byte) {
