@@ -61,10 +61,15 @@ func commands() map[string]command {
 func tools() launch.Tools { return launch.Tools{} }
 
 // run is the whole command; args are os.Args.
-func run(args, environ []string, stdout, stderr io.Writer) int {
+func run(args, environ []string, stdout, stderr io.Writer) (status int) {
 	if len(args) == 0 {
 		return cli.Usage
 	}
+	defer func() {
+		if v := recover(); v != nil {
+			status = launch.LastResort(args, environ, stderr)
+		}
+	}()
 	if base := path.Base(args[0]); base != name {
 		return launch.Run(launch.Options{
 			Name: base, Args: args, Link: true, Environ: environ, Stderr: stderr, Settings: settings(environ, stderr), Tools: tools(),

@@ -45,14 +45,28 @@ func Run(o Options) int {
 		return w.failed(err)
 	}
 	w.path = path
-	started, err := w.prepare()
-	if !started {
-		if err == nil {
-			err = Exec(w.path, w.argv(), o.Environ)
-		}
+	if !w.prepare() {
+		return w.failed(Exec(w.path, w.argv(), o.Environ))
+	}
+	w.statuses = make(chan syscall.WaitStatus, 4)
+	go await(w.launch.pid, w.statuses)
+	return w.supervise()
+}
+
+// LastResort runs the program in our place after a fault of ours. It returns
+// the exit status if even that is not possible.
+func LastResort(args, environ []string, stderr io.Writer) int {
+	_, command := Command(args)
+	if len(command) == 0 {
+		return statusNotStarted
+	}
+	w := &wrapper{Options: Options{Args: command, Link: len(command) == len(args), Environ: environ, Stderr: stderr}, getenv: lookup(environ)}
+	path, err := w.find()
+	if err != nil {
 		return w.failed(err)
 	}
-	return w.supervise()
+	w.path = path
+	return w.failed(Exec(path, w.argv(), environ))
 }
 
 // failed tells why the program does not run, as a shell would.
@@ -73,8 +87,9 @@ type wrapper struct {
 	config    emit.Config
 	trace     func(string, ...any)
 
-	signals *catch
-	side    *sideHandle
+	signals  *catch
+	side     *sideHandle
+	statuses chan syscall.WaitStatus
 }
 
 // argv is the program's command line. Called by its name, the program sees
@@ -106,19 +121,19 @@ func (w *wrapper) find() (string, error) {
 	return path, nil
 }
 
-// prepare starts the program. started is false if the program should take our
-// place instead, or, with an error, cannot be run.
-func (w *wrapper) prepare() (started bool, err error) {
+// prepare starts the program and reports whether it runs; if not, it should
+// take our place.
+func (w *wrapper) prepare() (started bool) {
 	defer func() {
-		if v := recover(); v != nil && !started {
-			err = nil // the program takes our place
+		if v := recover(); v != nil {
+			started = w.launch.pid > 0
 		}
 	}()
 	tracking := w.getenv("XALT_EXECUTABLE_TRACKING")
 	w.config, w.trace = w.Settings(w.Flags)
 	if strings.EqualFold(tracking, "no") {
 		w.trace("XALT_EXECUTABLE_TRACKING=%s: nothing is recorded", tracking)
-		return false, nil
+		return false
 	}
 	now := time.Now()
 	w.launch = launch{
@@ -128,11 +143,11 @@ func (w *wrapper) prepare() (started bool, err error) {
 		w.trace("%s steps aside: %s", w.path, reason)
 		r := newRecorder(w.config, w.Tools, w.launch, w.Environ, os.Stdout, w.trace)
 		r.skip(reason)
-		return false, nil
+		return false
 	}
 	if !w.config.Sampled(w.launch.uuid) {
 		w.trace("not in the sample of %v", w.config.Chance())
-		return false, nil
+		return false
 	}
 	return w.start()
 }
@@ -157,14 +172,15 @@ func (w *wrapper) aside() string {
 }
 
 // start runs the program beside us.
-func (w *wrapper) start() (started bool, err error) {
+func (w *wrapper) start() bool {
+	var err error
 	// Whoever looks for the program by its name must find it once, and wrappers
 	// below must know us.
 	_ = os.WriteFile("/proc/self/comm", []byte(commandName), 0)
 	// A signal must not end us when the program is there and we do not know it
 	// yet, and what was ignored must be so for the program.
 	if w.signals, err = newCatch(w.inherited.ignores); err != nil {
-		return false, nil //nolint:nilerr // the program takes our place
+		return false
 	}
 	w.inherited.ignore()
 	attr := &syscall.ProcAttr{Env: w.environment(), Files: w.inherited.files()}
@@ -174,15 +190,15 @@ func (w *wrapper) start() (started bool, err error) {
 		pid, err = syscall.ForkExec("/bin/sh", append([]string{"/bin/sh", w.path}, argv[1:]...), attr)
 	}
 	if err != nil {
+		// There may be no room for two processes, or too few descriptors; and if
+		// the program cannot be run at all, it says so once more.
+		w.trace("the program takes our place: %v", err)
 		w.signals.stop()
-		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM) {
-			return false, nil // no room for two
-		}
-		return false, err
+		return false
 	}
 	w.launch.pid = pid
 	debug.SetGCPercent(-1) // there is nothing to collect, and its threads would be seen
-	return true, nil
+	return true
 }
 
 // environment is the program's: ours, and what those need who record
@@ -206,9 +222,19 @@ func (w *wrapper) environment() []string {
 const groupGrace = 40 * time.Millisecond
 
 // supervise waits for the program's end.
-func (w *wrapper) supervise() int {
-	statuses := make(chan syscall.WaitStatus, 4)
-	go await(w.launch.pid, statuses)
+func (w *wrapper) supervise() (status int) {
+	defer func() {
+		if v := recover(); v != nil { // what remains is to wait
+			for ws := range w.statuses {
+				switch {
+				case ws.Exited():
+					status = ws.ExitStatus()
+				case ws.Signaled():
+					die(ws.Signal())
+				}
+			}
+		}
+	}()
 	w.side = startSide(w)
 	w.signals.rest(w.inherited.ignores)
 	g := newGroup(w.launch.pid, func() bool { return w.side.alive })
@@ -216,7 +242,7 @@ func (w *wrapper) supervise() int {
 	defer timer.Stop()
 	for {
 		select {
-		case ws, ok := <-statuses:
+		case ws, ok := <-w.statuses:
 			switch {
 			case !ok:
 				// Somebody else waited for it; how it ended is lost.
