@@ -1,28 +1,30 @@
 package launch
 
 import (
-	"os"
-	"os/signal"
 	"syscall"
 	"unsafe"
 )
 
 // The os/signal package hands each signal to a goroutine of its own for a
 // moment when it is asked for it, 50 microseconds each, which is 3 milliseconds
-// for all of them and before the program is started. So handlers are set by
-// system call, and write the number into a pipe. Those of the os/signal
-// package are left to signals that may mean a fault of our own, to SIGURG,
-// which Go's scheduler uses, and to nothing else; it is asked for them when the
-// program runs already.
+// for all of them and before the program is started; and it cannot tell a
+// SIGURG from somebody from those of Go's own scheduler. So handlers are set by
+// system call, and write the number into a pipe.
 
-// catchFD is where the handler writes to. There is one of them in a process.
-var catchFD = ^uintptr(0)
+// What the handlers use; there is one of each in a process.
+var (
+	catchFD   = ^uintptr(0) // where numbers are written to
+	catchPID  int32         // our own
+	goHandler uintptr       // the runtime's
+)
 
-// catcher returns the addresses of the handler, and of the code that leaves it,
-// 0 if the kernel has that.
-func catcher() (handler, restore uintptr)
+// catchers returns the addresses of the handler, of the one for signals that
+// Go's runtime needs too, and of the code that leaves them, 0 if the kernel has
+// that.
+func catchers() (plain, both, restore uintptr)
 
-// isGo reports whether a signal is left to the os/signal package.
+// isGo reports whether Go's runtime needs a signal: it may come of a fault of
+// ours, or be SIGURG, by which the scheduler wakes threads.
 func isGo(sig syscall.Signal) bool {
 	switch sig {
 	case syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGURG:
@@ -53,23 +55,20 @@ func newCatch(except func(syscall.Signal) bool) (*catch, error) {
 	if err := syscall.SetNonblock(p[1], true); err != nil { // a handler must not wait
 		return nil, err
 	}
-	catchFD = uintptr(p[1])
+	var runtimes sigaction
+	(*sigaction)(nil).set(syscall.SIGURG, &runtimes)
+	catchFD, catchPID, goHandler = uintptr(p[1]), int32(syscall.Getpid()), uintptr(runtimes[0])
 	c := &catch{pipe: p[0], C: make(chan syscall.Signal, 256)}
 	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
-		if forwards(sig) && !isGo(sig) && !except(sig) {
+		if forwards(sig) && !except(sig) {
 			setHandler(sig)
 		}
 	}
 	return c, nil
 }
 
-// rest catches what newCatch left out. It takes longer.
-func (c *catch) rest(excepted func(syscall.Signal) bool) {
-	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
-		if forwards(sig) && !isGo(sig) && excepted(sig) {
-			setHandler(sig)
-		}
-	}
+// listen begins to read what was caught.
+func (c *catch) listen() {
 	go func() {
 		buf := make([]byte, 64)
 		for {
@@ -82,17 +81,13 @@ func (c *catch) rest(excepted func(syscall.Signal) bool) {
 			}
 		}
 	}()
-	goes := make(chan os.Signal, 64)
-	go func() {
-		for s := range goes {
-			if sig, ok := s.(syscall.Signal); ok {
-				c.C <- sig
-			}
-		}
-	}()
+}
+
+// rest catches what newCatch left out.
+func (c *catch) rest(excepted func(syscall.Signal) bool) {
 	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
-		if isGo(sig) {
-			signal.Notify(goes, sig)
+		if forwards(sig) && excepted(sig) {
+			setHandler(sig)
 		}
 	}
 }
@@ -111,21 +106,26 @@ func (c *catch) stop() {
 // only the place of the mask differs.
 type sigaction [4]uint64
 
-// set sets a signal's action and stores the one before in old.
+// set sets a signal's action, unless it is nil, and stores the one before in
+// old.
 func (a *sigaction) set(sig syscall.Signal, old *sigaction) {
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(a)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
 }
 
 // Flags of a struct sigaction.
 const (
+	saSigInfo  = 0x4
 	saOnStack  = 0x08000000
 	saRestart  = 0x10000000
 	saRestorer = 0x04000000
 )
 
 func setHandler(sig syscall.Signal) {
-	handler, restore := catcher()
-	a := sigaction{uint64(handler), saOnStack | saRestart, 0, 0}
+	handler, both, restore := catchers()
+	if isGo(sig) {
+		handler = both
+	}
+	a := sigaction{uint64(handler), saSigInfo | saOnStack | saRestart, 0, 0}
 	all := ^uint64(0) // one at a time
 	if restore != 0 {
 		a[1] |= saRestorer

@@ -84,18 +84,25 @@ func (f finder) usable(path string) error {
 	if syscall.Faccessat(-100, path, execute, 0x200) != nil { // AT_FDCWD, AT_EACCESS
 		return errPermission
 	}
-	if f.self != nil && os.SameFile(info, f.self) || isWrapper(path) {
+	if f.ourselves(path) {
 		return ErrNotFound
 	}
 	return nil
 }
 
+// ourselves reports whether a file is this command, by whatever name.
+func (f finder) ourselves(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && (f.self != nil && os.SameFile(info, f.self) || info.Mode().IsRegular() && isWrapper(path))
+}
+
 // maxWrapper bounds how large a file may be to be looked at, in bytes.
 const maxWrapper = 64 << 20
 
-// marker is in every build of this command: Go puts the path of the main
-// package there, and this function its own copy.
-func marker() []byte { return []byte("xaltpipe/cmd/xalt-wrap") }
+// marker is in every build of this command, put there by Go with the other
+// facts of the build. It is not written here in one piece, so that it is in
+// nothing else.
+func marker() []byte { return []byte(strings.Join([]string{"path", "xaltpipe/cmd/xalt-wrap\n"}, "\t")) }
 
 // isWrapper tells other copies of this command, also of other versions. They
 // are static, which launchers are not, so that hardly a file is read.

@@ -164,13 +164,12 @@ func (s *side) say(message ...byte) {
 // watchSignals reports the signals that we get, most of all those for our
 // process group.
 func (s *side) watchSignals() {
-	none := func(syscall.Signal) bool { return false }
-	c, err := newCatch(none)
+	c, err := newCatch(func(syscall.Signal) bool { return false })
 	if err != nil {
 		return
 	}
 	s.say(msgReady)
-	c.rest(none)
+	c.listen()
 	go func() {
 		for sig := range c.C {
 			s.say(msgSignal, byte(sig))

@@ -105,13 +105,8 @@ func (w *wrapper) argv() []string {
 func (w *wrapper) find() (string, error) {
 	name := w.Args[0]
 	f := finder{self: own(), path: w.getenv("PATH")}
-	if strings.Contains(name, "/") && !w.Link {
-		if err := f.usable(name); !errors.Is(err, ErrNotFound) {
-			return name, nil // if it is not allowed, the kernel says so
-		}
-		if _, err := os.Stat(name); err != nil {
-			return name, nil
-		}
+	if strings.Contains(name, "/") && !w.Link && !f.ourselves(name) {
+		return name, nil // the kernel says whether it can be run
 	}
 	base := name[strings.LastIndexByte(name, '/')+1:]
 	path, err := f.named(base)
@@ -197,6 +192,7 @@ func (w *wrapper) start() bool {
 		return false
 	}
 	w.launch.pid = pid
+	w.signals.rest(w.inherited.ignores)
 	debug.SetGCPercent(-1) // there is nothing to collect, and its threads would be seen
 	return true
 }
@@ -236,7 +232,7 @@ func (w *wrapper) supervise() (status int) {
 		}
 	}()
 	w.side = startSide(w)
-	w.signals.rest(w.inherited.ignores)
+	w.signals.listen()
 	g := newGroup(w.launch.pid, func() bool { return w.side.alive })
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -260,12 +256,12 @@ func (w *wrapper) supervise() (status int) {
 			timer.Reset(g.ours(sig, time.Now()))
 		case m, ok := <-w.side.messages:
 			if !ok {
-				w.side.gone(g)
+				w.side.gone(w, g)
 				continue
 			}
-			g.report(m, time.Now())
+			w.side.take(g, m)
 		case now := <-timer.C:
-			w.side.drain(g) // what was said in time counts, also if nobody listened
+			w.side.drain(w, g) // what was said in time counts, also if nobody listened
 			if next := g.expire(now); next > 0 {
 				timer.Reset(next)
 			}
@@ -314,6 +310,8 @@ type sideHandle struct {
 	pid      int
 	socket   int
 	alive    bool
+	ready    bool // it watches signals
+	restarts int
 	messages chan []byte
 }
 
@@ -375,31 +373,51 @@ func (h *sideHandle) say(message ...byte) {
 	}
 }
 
-// gone takes note of the side job's end; a signal that killed it tells that
-// its group got it.
-func (h *sideHandle) gone(g *group) {
+// maxRestarts bounds how often a side job is started that signals end before
+// it is ready for them.
+const maxRestarts = 3
+
+// gone takes note of the side job's end. A signal that ended it tells that its
+// group got it, and that it had not come far.
+func (h *sideHandle) gone(w *wrapper, g *group) {
 	h.alive = false
 	h.messages = nil
+	_ = syscall.Close(h.socket)
 	var ws syscall.WaitStatus
-	if pid, _ := retry(func() (int, error) { return syscall.Wait4(h.pid, &ws, 0, nil) }); pid == h.pid && ws.Signaled() {
+	pid, _ := retry(func() (int, error) { return syscall.Wait4(h.pid, &ws, 0, nil) })
+	if pid != h.pid || !ws.Signaled() && ws.ExitStatus() == 0 {
+		return
+	}
+	if ws.Signaled() {
 		g.theirs(ws.Signal(), time.Now())
+	}
+	if h.restarts++; h.restarts <= maxRestarts && !h.ready {
+		if err := h.start(w); err != nil {
+			w.trace("no side job: %v", err)
+		}
 	}
 }
 
 // drain takes in the reports that are there.
-func (h *sideHandle) drain(g *group) {
+func (h *sideHandle) drain(w *wrapper, g *group) {
 	for {
 		select {
 		case m, ok := <-h.messages:
 			if !ok {
-				h.gone(g)
+				h.gone(w, g)
 				return
 			}
-			g.report(m, time.Now())
+			h.take(g, m)
 		default:
 			return
 		}
 	}
+}
+
+// take takes in a message.
+func (h *sideHandle) take(g *group, m []byte) {
+	h.ready = h.ready || m[0] == msgReady
+	g.report(m, time.Now())
 }
 
 // finish tells the side job about the end, and waits for it to send the
