@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -60,6 +61,11 @@ func (g *group) report(m []byte, now time.Time) {
 	if len(m) > 1 && m[0] == msgSignal {
 		g.theirs(syscall.Signal(m[1]), now)
 	}
+}
+
+// awaits reports whether a signal of ours has not been reported yet.
+func (g *group) awaits(sig syscall.Signal) bool {
+	return slices.ContainsFunc(g.waiting, func(a arrival) bool { return a.sig == sig })
 }
 
 // resumed begins the waiting anew after this process was stopped, and returns

@@ -268,6 +268,7 @@ func (s *side) untilContinued() {
 			odd = 0
 		default:
 			if odd++; odd == 2 { // not just between the two
+				s.say(msgSignal, byte(syscall.SIGCONT)) // it is not for the program
 				_ = syscall.Kill(s.launch.wrapper, syscall.SIGCONT)
 				return
 			}

@@ -236,6 +236,7 @@ func (w *wrapper) supervise() (status int) {
 	g := newGroup(w.launch.pid, func() bool { return w.side.alive })
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var held syscall.Signal // by which the program is stopped, and we are not yet
 	for {
 		select {
 		case ws, ok := <-w.statuses:
@@ -244,9 +245,7 @@ func (w *wrapper) supervise() (status int) {
 				// Somebody else waited for it; how it ended is lost.
 				return w.end(ending{at: time.Now()})
 			case ws.Stopped():
-				w.side.say(msgStopped)
-				raise(ws.StopSignal())
-				timer.Reset(g.resumed(time.Now()))
+				held = ws.StopSignal()
 			case ws.Signaled():
 				return w.end(ending{at: time.Now(), known: true, signal: int(ws.Signal())})
 			case ws.Exited():
@@ -265,6 +264,40 @@ func (w *wrapper) supervise() (status int) {
 			if next := g.expire(now); next > 0 {
 				timer.Reset(next)
 			}
+		}
+		if held != 0 && !w.continued(g, timer) {
+			if w.stillStopped() && !w.continued(g, timer) {
+				w.side.say(msgStopped)
+				raise(held)
+				timer.Reset(g.resumed(time.Now()))
+			}
+			held = 0
+		}
+	}
+}
+
+// stillStopped reports whether the program is stopped now. If SIGSTOP came to
+// all of us, we hear of it when all are continued, and must not stop again.
+func (w *wrapper) stillStopped() bool {
+	const looks = 3
+	for range looks {
+		if s := state(w.launch.pid); s != 'T' && s != 't' {
+			return false
+		}
+		<-time.After(time.Millisecond) // who continues a group takes one after the other
+	}
+	return true
+}
+
+// continued reports whether somebody has just sent us SIGCONT, and it is not
+// known yet whether to the whole group.
+func (w *wrapper) continued(g *group, timer *time.Timer) bool {
+	for {
+		select {
+		case sig := <-w.signals.C:
+			timer.Reset(g.ours(sig, time.Now()))
+		default:
+			return g.awaits(syscall.SIGCONT)
 		}
 	}
 }
