@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"xaltpipe/internal/cli"
 	"xaltpipe/internal/emit"
@@ -82,19 +84,25 @@ XALT_RUN_UUID names; without one nothing is recorded.
 
 Usage:
   xalt-wrap pkg --name NAME [flags]
+  xalt-wrap pkg --list [flags]
+
+With --list the packages are read from standard input, a line each: name,
+version and path, separated by tabs.
 
 Example:
   xalt-wrap pkg --program python --name numpy --version 1.26.4 --path /opt/numpy
 `
 
-func pkg(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+func pkg(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	var s common
 	var p emit.Pkg
+	var list bool
 	s.fs = cli.NewFlagSet(name+" pkg", pkgUsage, stdout)
 	s.fs.StringVar(&p.Program, "program", emit.Unknown, "what imported it: python, R, MATLAB ...")
 	s.fs.StringVar(&p.Name, "name", "", "the package's `NAME`")
 	s.fs.StringVar(&p.Version, "version", emit.Unknown, "its `VERSION`")
 	s.fs.StringVar(&p.Path, "path", emit.Unknown, "where it is")
+	s.fs.BoolVar(&list, "list", false, "read packages from standard input")
 	s.sending()
 	if err := cli.Parse(s.fs, args); err != nil {
 		return err
@@ -102,26 +110,60 @@ func pkg(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer
 	if s.fs.NArg() > 0 {
 		return cli.UsageError("pkg takes flags only, not %q", s.fs.Arg(0))
 	}
-	if p.Name == "" {
-		return cli.UsageError("pkg needs --name")
+	if (p.Name == "") != list {
+		return cli.UsageError("pkg needs either --name or --list")
 	}
 	getenv := environment()
 	p.RunUUID = getenv("XALT_RUN_UUID")
-	if p.RunUUID == "" || getenv("XALT_EXECUTABLE_TRACKING") == "no" {
+	if p.RunUUID == "" || strings.EqualFold(getenv("XALT_EXECUTABLE_TRACKING"), "no") {
 		return nil // the run is not recorded, nor are its packages
 	}
 	if !emit.IsUUID(p.RunUUID) {
 		return fmt.Errorf("XALT_RUN_UUID is no UUID: %.60q", p.RunUUID)
 	}
-	if filepath.IsAbs(p.Path) {
-		p.Path = filepath.Clean(p.Path)
-	}
 	_, sender, err := s.sender(stdout, stderr)
 	if err != nil {
 		return err
 	}
+	if !list {
+		sendPackage(sender, p)
+		return nil
+	}
+	return sendPackages(sender, p, stdin)
+}
+
+// maxPackages bounds a list of packages.
+const maxPackages = 5000
+
+// sendPackages reads a list; lines that are none are told and left out.
+func sendPackages(sender *emit.Sender, p emit.Pkg, list io.Reader) error {
+	lines := bufio.NewScanner(list)
+	var wrong []error
+	sent := 0
+	for n := 1; lines.Scan(); n++ {
+		fields := strings.Split(lines.Text(), "\t")
+		if len(fields) != 3 || fields[0] == "" {
+			wrong = append(wrong, fmt.Errorf("line %d: not name, version and path: %.80q", n, lines.Text()))
+			continue
+		}
+		if sent++; sent > maxPackages {
+			wrong = append(wrong, fmt.Errorf("line %d: more than %d packages; the others are not recorded", n, maxPackages))
+			break
+		}
+		p.Name, p.Version, p.Path = fields[0], fields[1], fields[2]
+		sendPackage(sender, p)
+	}
+	if err := lines.Err(); err != nil {
+		wrong = append(wrong, fmt.Errorf("read packages: %w", err))
+	}
+	return errors.Join(wrong...)
+}
+
+func sendPackage(sender *emit.Sender, p emit.Pkg) {
+	if filepath.IsAbs(p.Path) {
+		p.Path = filepath.Clean(p.Path)
+	}
 	sender.Send(xalt.KindPkg, emit.PkgKey(p.RunUUID, emit.NewPackageID()), p.AppendJSON(nil))
-	return nil
 }
 
 const extractUsage = `Print the watermark that an executable or a shared library carries, one field a

@@ -86,13 +86,13 @@ func run(args, environ []string, stdout, stderr io.Writer) (status int) {
 		flags := args[1 : len(args)-len(argv)-1]
 		var s common
 		if err := cli.Parse(s.define(name, usage, stdout), flags); err != nil || s.version || s.fs.NArg() > 0 {
-			return cli.Run(context.Background(), name, top, flags, nil, stdout, stderr)
+			return cli.Run(context.Background(), name, top, flags, os.Stdin, stdout, stderr)
 		}
 		return launch.Run(launch.Options{
 			Name: called, Args: argv, Flags: flags, Environ: environ, Stderr: stderr, Settings: settings(environ, stderr), Tools: tools(),
 		})
 	}
-	return cli.Run(context.Background(), name, top, args[1:], nil, stdout, stderr)
+	return cli.Run(context.Background(), name, top, args[1:], os.Stdin, stdout, stderr)
 }
 
 func isCommand(args []string) bool {
