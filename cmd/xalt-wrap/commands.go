@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -60,10 +60,10 @@ func flush(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 	if c.Transport == emit.TransportNone {
 		return cli.UsageError("the transport is none")
 	}
-	done, err := sender.Flush()
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(c.Spool); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
+	done, err := sender.Flush()
 	if done.Sent+done.Kept+done.Bad > 0 {
 		fmt.Fprintf(stderr, "%s: %d records sent, %d left, %d files are no records\n", name, done.Sent, done.Kept, done.Bad)
 	}

@@ -64,3 +64,38 @@ func TestPythonHook(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestRHook: the same for R.
+func TestRHook(t *testing.T) {
+	tool(t, "Rscript")
+	hook, err := filepath.Abs("../../contrib/packages/R/Rprofile.R")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	library := filepath.Join(dir, "library")
+	for name, text := range map[string]string{
+		"alpha/DESCRIPTION": "Package: alpha\nVersion: 1.5\nTitle: A\nDescription: A.\nAuthor: A\nMaintainer: A <a@example.org>\nLicense: none\n",
+		"alpha/NAMESPACE":   "export(one)\n", "alpha/R/one.R": "one <- function() 1\n", "library/.keep": "",
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newSite(t)
+	s.env = append(s.env, "R_LIBS="+library, "R_PROFILE_USER="+hook, "XALT_WRAP="+wrapBinary())
+	if got := runCommand(t, s.command(false, "R", "CMD", "INSTALL", "--no-docs", "-l", library, filepath.Join(dir, "alpha"))); got.status != 0 {
+		t.Fatalf("R CMD INSTALL: %+v", got)
+	}
+	if got := runCommand(t, s.command(true, "Rscript", "-e", "library(alpha); cat(one()); quit(status = 7)")); got != (result{stdout: "1", status: 7}) {
+		t.Errorf("%+v", got)
+	}
+	db := ingest(t, s.records)
+	if row := query(t, db, "SELECT count(*), min(program), min(pkg_name), min(pkg_version), min(pkg_path) FROM pkg"); row != "1|R|alpha|1.5|"+library+"/alpha" {
+		t.Errorf("packages: %s", row)
+	}
+}

@@ -131,6 +131,7 @@ type common struct {
 
 func (s *common) define(name, usage string, stdout io.Writer) *pflag.FlagSet {
 	s.fs = cli.NewFlagSet(name, usage, stdout)
+	s.fs.SetInterspersed(false)
 	s.sending()
 	s.fs.BoolVar(&s.version, "version", false, "print the version")
 	return s.fs

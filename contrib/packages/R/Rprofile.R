@@ -1,5 +1,5 @@
 # Reports the packages that a run loaded to xalt-wrap, at its end.
-local({
+invisible(local({
   ranks <- c("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "PALS_RANKID", "SLURM_PROCID", "FLUX_TASK_RANK")
   rank <- Sys.getenv(ranks, unset = NA)
   rank <- rank[!is.na(rank)]
@@ -18,4 +18,4 @@ local({
     }
     reg.finalizer(.GlobalEnv, report, onexit = TRUE)
   }
-})
+}))
