@@ -256,5 +256,5 @@ func completion(_ context.Context, args []string, _ io.Reader, stdout, _ io.Writ
 	for n := range commands() {
 		names = append(names, n)
 	}
-	return cli.Completion(stdout, flags.Arg(0), name, names, s.define(name, usage, io.Discard))
+	return cli.Completion(stdout, flags.Arg(0), name, names, s.define(io.Discard))
 }

@@ -85,7 +85,7 @@ func run(args, environ []string, stdout, stderr io.Writer) (status int) {
 	if called, argv := launch.Command(args); argv != nil && !isCommand(args) {
 		flags := args[1 : len(args)-len(argv)-1]
 		var s common
-		if err := cli.Parse(s.define(name, usage, stdout), flags); err != nil || s.version || s.fs.NArg() > 0 {
+		if err := cli.Parse(s.define(stdout), flags); err != nil || s.version || s.fs.NArg() > 0 {
 			return cli.Run(context.Background(), name, top, flags, os.Stdin, stdout, stderr)
 		}
 		return launch.Run(launch.Options{
@@ -107,7 +107,7 @@ func top(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 	}
 	var s common
-	if err := cli.Parse(s.define(name, usage, stdout), args); err != nil {
+	if err := cli.Parse(s.define(stdout), args); err != nil {
 		return err
 	}
 	switch {
@@ -129,7 +129,7 @@ type common struct {
 	version   bool
 }
 
-func (s *common) define(name, usage string, stdout io.Writer) *pflag.FlagSet {
+func (s *common) define(stdout io.Writer) *pflag.FlagSet {
 	s.fs = cli.NewFlagSet(name, usage, stdout)
 	s.fs.SetInterspersed(false)
 	s.sending()
@@ -174,7 +174,7 @@ func settings(environ []string, stderr io.Writer) func([]string) (emit.Config, f
 			trace = func(format string, args ...any) { fmt.Fprintf(stderr, name+": "+format+"\n", args...) }
 		}
 		var s common
-		err := cli.Parse(s.define(name, usage, io.Discard), flags)
+		err := cli.Parse(s.define(io.Discard), flags)
 		if err != nil {
 			trace("%v", err)
 		}

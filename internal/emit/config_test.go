@@ -11,8 +11,6 @@ import (
 	"xaltpipe/internal/emit"
 )
 
-func noEnv(string) string { return "" }
-
 func TestParse(t *testing.T) {
 	c, err := emit.Parse([]byte(`
 syshost = "frontera"
@@ -120,9 +118,18 @@ func TestMatch(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"", "", true}, {"*", "", true}, {"*", "/a/b", true}, {"/usr/*", "/usr/bin/x", true}, {"/usr/*", "/opt", false},
-		{"*/bin/?cc", "/usr/bin/gcc", true}, {"*/bin/?cc", "/usr/bin/gc", false}, {"a*b*c", "aXbYbZc", true}, {"a*b*c", "aXbY", false},
-		{"abc", "abcd", false}, {"abc*", "abc", true}, {"**a**", "xay", true},
+		{"", "", true},
+		{"*", "", true},
+		{"*", "/a/b", true},
+		{"/usr/*", "/usr/bin/x", true},
+		{"/usr/*", "/opt", false},
+		{"*/bin/?cc", "/usr/bin/gcc", true},
+		{"*/bin/?cc", "/usr/bin/gc", false},
+		{"a*b*c", "aXbYbZc", true},
+		{"a*b*c", "aXbY", false},
+		{"abc", "abcd", false},
+		{"abc*", "abc", true},
+		{"**a**", "xay", true},
 	} {
 		if got := emit.Match(tt.pattern, tt.s); got != tt.want {
 			t.Errorf("Match(%q, %q) = %t", tt.pattern, tt.s, got)
@@ -161,7 +168,7 @@ func TestSampled(t *testing.T) {
 		if c.Sampled(uuid) {
 			kept++
 		}
-		if c.Sampled(uuid) != c.Sampled(uuid) {
+		if again := c; again.Sampled(uuid) != c.Sampled(uuid) {
 			t.Fatal("two answers for one UUID")
 		}
 	}
@@ -249,24 +256,51 @@ func TestFindJob(t *testing.T) {
 		{"Slurm", map[string]string{
 			"SLURM_JOB_ID": "77", "SLURM_JOB_ACCOUNT": "phy", "SLURM_JOB_PARTITION": "normal,large", "SLURM_SUBMIT_HOST": "login1", "SLURM_JOB_NUM_NODES": "4",
 		}, emit.Job{Scheduler: "SLURM", Account: "phy", ID: "77", Queue: "normal,large", SubmitHost: "login1", Nodes: 4}},
-		{"PBS", map[string]string{"PBS_JOBID": "9.pbs", "PBS_QUEUE": "workq", "PBS_O_HOST": "l2", "PBS_ACCOUNT": "a", "PBS_NODEFILE": "/nodes"},
-			emit.Job{Scheduler: "PBS", Account: "a", ID: "9.pbs", Queue: "workq", SubmitHost: "l2", Nodes: 2}},
-		{"PALS in PBS", map[string]string{"PALS_APID": "x", "PBS_JOBID": "9", "PBS_QUEUE": "q"},
-			emit.Job{Scheduler: "PBS", Account: "unknown", ID: "9", Queue: "q", SubmitHost: "unknown"}},
-		{"PALS alone", map[string]string{"PALS_APID": "apid", "PALS_NNODES": "3"},
-			emit.Job{Scheduler: "PALS", Account: "unknown", ID: "apid", Queue: "unknown", SubmitHost: "unknown", Nodes: 3}},
-		{"LSF", map[string]string{"LSB_JOBID": "5", "LSB_QUEUE": "batch", "LSB_SUB_HOST": "l", "LSB_PROJECT_NAME": "p", "LSB_HOSTS": "a a b"},
-			emit.Job{Scheduler: "LSF", Account: "p", ID: "5", Queue: "batch", SubmitHost: "l", Nodes: 2}},
-		{"SGE", map[string]string{"SGE_ROOT": "/opt/sge", "JOB_ID": "12", "QUEUE": "all.q", "SGE_O_HOST": "l", "SGE_ACCOUNT": "sge", "NHOSTS": "2"},
-			emit.Job{Scheduler: "SGE", Account: "sge", ID: "12", Queue: "all.q", SubmitHost: "l", Nodes: 2}},
-		{"a login shell with SGE_ROOT", map[string]string{"SGE_ROOT": "/opt/sge"},
-			emit.Job{Scheduler: "unknown", Account: "unknown", ID: "unknown", Queue: "unknown", SubmitHost: "unknown"}},
-		{"Cobalt", map[string]string{"COBALT_JOBID": "3", "COBALT_PROJECT": "p", "COBALT_QUEUE": "default", "COBALT_JOBSIZE": "128"},
-			emit.Job{Scheduler: "COBALT", Account: "p", ID: "3", Queue: "default", SubmitHost: "unknown", Nodes: 128}},
-		{"Flux", map[string]string{"FLUX_JOB_ID": "f2k", "FLUX_JOB_NNODES": "2"},
-			emit.Job{Scheduler: "FLUX", Account: "unknown", ID: "f2k", Queue: "unknown", SubmitHost: "unknown", Nodes: 2}},
-		{"bad number", map[string]string{"SLURM_JOB_ID": "7", "SLURM_NNODES": "many"},
-			emit.Job{Scheduler: "SLURM", Account: "unknown", ID: "7", Queue: "unknown", SubmitHost: "unknown"}},
+		{
+			"PBS",
+			map[string]string{"PBS_JOBID": "9.pbs", "PBS_QUEUE": "workq", "PBS_O_HOST": "l2", "PBS_ACCOUNT": "a", "PBS_NODEFILE": "/nodes"},
+			emit.Job{Scheduler: "PBS", Account: "a", ID: "9.pbs", Queue: "workq", SubmitHost: "l2", Nodes: 2},
+		},
+		{
+			"PALS in PBS",
+			map[string]string{"PALS_APID": "x", "PBS_JOBID": "9", "PBS_QUEUE": "q"},
+			emit.Job{Scheduler: "PBS", Account: "unknown", ID: "9", Queue: "q", SubmitHost: "unknown"},
+		},
+		{
+			"PALS alone",
+			map[string]string{"PALS_APID": "apid", "PALS_NNODES": "3"},
+			emit.Job{Scheduler: "PALS", Account: "unknown", ID: "apid", Queue: "unknown", SubmitHost: "unknown", Nodes: 3},
+		},
+		{
+			"LSF",
+			map[string]string{"LSB_JOBID": "5", "LSB_QUEUE": "batch", "LSB_SUB_HOST": "l", "LSB_PROJECT_NAME": "p", "LSB_HOSTS": "a a b"},
+			emit.Job{Scheduler: "LSF", Account: "p", ID: "5", Queue: "batch", SubmitHost: "l", Nodes: 2},
+		},
+		{
+			"SGE",
+			map[string]string{"SGE_ROOT": "/opt/sge", "JOB_ID": "12", "QUEUE": "all.q", "SGE_O_HOST": "l", "SGE_ACCOUNT": "sge", "NHOSTS": "2"},
+			emit.Job{Scheduler: "SGE", Account: "sge", ID: "12", Queue: "all.q", SubmitHost: "l", Nodes: 2},
+		},
+		{
+			"a login shell with SGE_ROOT",
+			map[string]string{"SGE_ROOT": "/opt/sge"},
+			emit.Job{Scheduler: "unknown", Account: "unknown", ID: "unknown", Queue: "unknown", SubmitHost: "unknown"},
+		},
+		{
+			"Cobalt",
+			map[string]string{"COBALT_JOBID": "3", "COBALT_PROJECT": "p", "COBALT_QUEUE": "default", "COBALT_JOBSIZE": "128"},
+			emit.Job{Scheduler: "COBALT", Account: "p", ID: "3", Queue: "default", SubmitHost: "unknown", Nodes: 128},
+		},
+		{
+			"Flux",
+			map[string]string{"FLUX_JOB_ID": "f2k", "FLUX_JOB_NNODES": "2"},
+			emit.Job{Scheduler: "FLUX", Account: "unknown", ID: "f2k", Queue: "unknown", SubmitHost: "unknown", Nodes: 2},
+		},
+		{
+			"bad number",
+			map[string]string{"SLURM_JOB_ID": "7", "SLURM_NNODES": "many"},
+			emit.Job{Scheduler: "SLURM", Account: "unknown", ID: "7", Queue: "unknown", SubmitHost: "unknown"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := emit.FindJob(func(n string) string { return tt.env[n] }, files); got != tt.want {
@@ -282,10 +316,21 @@ func TestGPUs(t *testing.T) {
 		want        int
 	}{
 		{"NOTHING", "1", 0},
-		{"SLURM_JOB_GPUS", "0,1,3", 3}, {"SLURM_JOB_GPUS", "0-3,6", 5}, {"SLURM_GPUS_ON_NODE", "4", 4}, {"SLURM_GPUS", "a100:2,v100:1", 3}, {"SLURM_GPUS", "8", 8},
-		{"CUDA_VISIBLE_DEVICES", "GPU-8f2e-1,GPU-9a", 2}, {"CUDA_VISIBLE_DEVICES", "0,-1,1", 1}, {"CUDA_VISIBLE_DEVICES", "NoDevFiles", 0}, {"CUDA_VISIBLE_DEVICES", " 0 , 1 ", 2},
-		{"ROCR_VISIBLE_DEVICES", "0,1", 2}, {"ZE_AFFINITY_MASK", "0.0,0.1,1.0", 2}, {"ZE_AFFINITY_MASK", "0,1,2", 3},
-		{"SLURM_GPUS_ON_NODE", "-3", 0}, {"SLURM_GPUS_ON_NODE", "99999999", 4096}, {"SLURM_JOB_GPUS", "0-999999999", 4096},
+		{"SLURM_JOB_GPUS", "0,1,3", 3},
+		{"SLURM_JOB_GPUS", "0-3,6", 5},
+		{"SLURM_GPUS_ON_NODE", "4", 4},
+		{"SLURM_GPUS", "a100:2,v100:1", 3},
+		{"SLURM_GPUS", "8", 8},
+		{"CUDA_VISIBLE_DEVICES", "GPU-8f2e-1,GPU-9a", 2},
+		{"CUDA_VISIBLE_DEVICES", "0,-1,1", 1},
+		{"CUDA_VISIBLE_DEVICES", "NoDevFiles", 0},
+		{"CUDA_VISIBLE_DEVICES", " 0 , 1 ", 2},
+		{"ROCR_VISIBLE_DEVICES", "0,1", 2},
+		{"ZE_AFFINITY_MASK", "0.0,0.1,1.0", 2},
+		{"ZE_AFFINITY_MASK", "0,1,2", 3},
+		{"SLURM_GPUS_ON_NODE", "-3", 0},
+		{"SLURM_GPUS_ON_NODE", "99999999", 4096},
+		{"SLURM_JOB_GPUS", "0-999999999", 4096},
 	} {
 		if got := emit.GPUs(func(n string) string {
 			if n == tt.name {

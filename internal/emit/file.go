@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ import (
 // sort in that order; that of a package holds its twelve digits. So the key can
 // be read from the name, see keyOf.
 func (s *Sender) fileName(kind xalt.Kind, key string, now time.Time) string {
-	suffix, uuid := "", key
+	var suffix, uuid string
 	switch {
 	case strings.HasPrefix(key, "run_strt_"):
 		suffix, uuid = ".aaa", key[len("run_strt_"):]
@@ -43,7 +44,9 @@ func (s *Sender) fileName(kind xalt.Kind, key string, now time.Time) string {
 func safeName(s string) string {
 	b := []byte(s)
 	for i, c := range b {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-') {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-':
+		default:
 			b[i] = '_'
 		}
 	}
@@ -97,7 +100,7 @@ func writeInRoot(root *os.Root, name string, text []byte, mode fs.FileMode) (err
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(text[:len(text):len(text)], '\n'))
+	_, err = f.Write(append(slices.Clip(text), '\n'))
 	if chmodErr := f.Chmod(mode); err == nil { // the user's umask does not decide who reads it
 		err = chmodErr
 	}

@@ -13,9 +13,9 @@ import (
 
 // What the handlers use; there is one of each in a process.
 var (
-	catchFD   = ^uintptr(0) // where numbers are written to
-	catchPID  int32         // our own
-	goHandler uintptr       // the runtime's
+	catchFD   = ^uintptr(0) //nolint:unused // where numbers are written to; assembly uses it
+	catchPID  int32         //nolint:unused // our own; assembly uses it
+	goHandler uintptr       //nolint:unused // the runtime's; assembly uses it
 )
 
 // catchers returns the addresses of the handler, of the one for signals that

@@ -14,13 +14,11 @@ import _ "unsafe" // for linkname
 var (
 	earlyIgnored uint64    // bit n-1: signal n was ignored
 	earlyClosed  uint64    // bit n: descriptor n was closed
-	earlyTLS     [8]uint64 // where the main thread keeps its g (amd64)
+	earlyTLS     [8]uint64 //nolint:unused // where the main thread keeps its g; assembly (amd64) uses it
 )
 
 //go:linkname xaltpipe_early xaltpipe_early
-var xaltpipe_early byte //nolint:revive // the name of an assembly function, not ours alone
+var xaltpipe_early byte //nolint:revive,staticcheck // the name of an assembly function
 
 //go:linkname _cgo_init _cgo_init
-var _cgo_init = &xaltpipe_early
-
-const earlyKnown = true
+var _cgo_init = &xaltpipe_early //nolint:revive,staticcheck // the name is the runtime's

@@ -43,7 +43,7 @@ func (f finder) named(name string) (string, error) {
 			break
 		}
 	}
-	err := error(ErrNotFound)
+	err := ErrNotFound
 	skip := f.skip
 	for _, dir := range dirs[from:] {
 		path := join(dir, name)

@@ -36,24 +36,23 @@ func newGroup(pid int, reporter func() bool) *group {
 // together, but a stopped or starved process sees them late.
 const lasting = time.Second
 
-// ours takes in a signal that we got and returns when to call expire.
-func (g *group) ours(sig syscall.Signal, now time.Time) time.Duration {
+// ours takes in a signal that we got; expire is to be called after groupGrace.
+func (g *group) ours(sig syscall.Signal, now time.Time) {
 	for i, c := range g.credit {
 		if c.sig == sig && now.Sub(c.at) < lasting {
 			g.credit = append(g.credit[:i], g.credit[i+1:]...)
-			return groupGrace
+			return
 		}
 	}
 	if !g.reporter() {
 		// Nobody can tell. What a terminal sends to its foreground group comes
 		// from it most likely.
-		if !(fromTerminal(sig) && g.terminal()) {
+		if !fromTerminal(sig) || !g.terminal() {
 			_ = g.kill(g.pid, sig)
 		}
-		return groupGrace
+		return
 	}
 	g.waiting = append(g.waiting, arrival{sig, now})
-	return groupGrace
 }
 
 // report takes in a message of the side job.
@@ -68,13 +67,11 @@ func (g *group) awaits(sig syscall.Signal) bool {
 	return slices.ContainsFunc(g.waiting, func(a arrival) bool { return a.sig == sig })
 }
 
-// resumed begins the waiting anew after this process was stopped, and returns
-// when to call expire.
-func (g *group) resumed(now time.Time) time.Duration {
+// resumed begins the waiting anew after this process was stopped.
+func (g *group) resumed(now time.Time) {
 	for i := range g.waiting {
 		g.waiting[i].at = now
 	}
-	return groupGrace
 }
 
 // theirs takes in a report.

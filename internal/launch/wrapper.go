@@ -252,7 +252,8 @@ func (w *wrapper) supervise() (status int) {
 				return w.end(ending{at: time.Now(), known: true, status: ws.ExitStatus()})
 			}
 		case sig := <-w.signals.C:
-			timer.Reset(g.ours(sig, time.Now()))
+			g.ours(sig, time.Now())
+			timer.Reset(groupGrace)
 		case m, ok := <-w.side.messages:
 			if !ok {
 				w.side.gone(w, g)
@@ -269,7 +270,8 @@ func (w *wrapper) supervise() (status int) {
 			if w.stillStopped() && !w.continued(g, timer) {
 				w.side.say(msgStopped)
 				raise(held)
-				timer.Reset(g.resumed(time.Now()))
+				g.resumed(time.Now())
+				timer.Reset(groupGrace)
 			}
 			held = 0
 		}
@@ -295,7 +297,8 @@ func (w *wrapper) continued(g *group, timer *time.Timer) bool {
 	for {
 		select {
 		case sig := <-w.signals.C:
-			timer.Reset(g.ours(sig, time.Now()))
+			g.ours(sig, time.Now())
+			timer.Reset(groupGrace)
 		default:
 			return g.awaits(syscall.SIGCONT)
 		}
