@@ -1,0 +1,137 @@
+package launch
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// The os/signal package hands each signal to a goroutine of its own for a
+// moment when it is asked for it, 50 microseconds each, which is 3 milliseconds
+// for all of them and before the program is started; and it cannot tell a
+// SIGURG from somebody from those of Go's own scheduler. So handlers are set by
+// system call, and write the number into a pipe.
+
+// What the handlers use; there is one of each in a process.
+var (
+	catchFD   = ^uintptr(0) //nolint:unused // where numbers are written to; assembly uses it
+	catchPID  int32         //nolint:unused // our own; assembly uses it
+	goHandler uintptr       //nolint:unused // the runtime's; assembly uses it
+)
+
+// catchers returns the addresses of the handler, of the one for signals that
+// Go's runtime needs too, and of the code that leaves them, 0 if the kernel has
+// that.
+func catchers() (plain, both, restore uintptr)
+
+// isGo reports whether Go's runtime needs a signal: it may come of a fault of
+// ours, or be SIGURG, by which the scheduler wakes threads.
+func isGo(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGURG:
+		return true
+	}
+	return false
+}
+
+// forwards reports whether a signal is passed on: all but those that cannot be
+// caught, SIGCHLD, which is about our own children, and 32 and 33, which are C
+// libraries' and Go's own for talking to their threads.
+func forwards(sig syscall.Signal) bool {
+	return sig != syscall.SIGKILL && sig != syscall.SIGSTOP && sig != syscall.SIGCHLD && sig != 32 && sig != 33
+}
+
+// catch is the signals that are passed on.
+type catch struct {
+	pipe int // to read numbers from
+	C    chan syscall.Signal
+}
+
+// newCatch catches signals, but for those that except reports.
+func newCatch(except func(syscall.Signal) bool) (*catch, error) {
+	var p [2]int
+	if err := syscall.Pipe2(p[:], syscall.O_CLOEXEC); err != nil {
+		return nil, err
+	}
+	if err := syscall.SetNonblock(p[1], true); err != nil { // a handler must not wait
+		return nil, err
+	}
+	var runtimes sigaction
+	(*sigaction)(nil).set(syscall.SIGURG, &runtimes)
+	catchFD, catchPID, goHandler = uintptr(p[1]), int32(syscall.Getpid()), uintptr(runtimes[0])
+	c := &catch{pipe: p[0], C: make(chan syscall.Signal, 256)}
+	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
+		if forwards(sig) && !except(sig) {
+			setHandler(sig)
+		}
+	}
+	return c, nil
+}
+
+// listen begins to read what was caught.
+func (c *catch) listen() {
+	go func() {
+		buf := make([]byte, 64)
+		for {
+			n, err := retry(func() (int, error) { return syscall.Read(c.pipe, buf) })
+			if n <= 0 || err != nil {
+				return
+			}
+			for _, sig := range buf[:n] {
+				c.C <- syscall.Signal(sig)
+			}
+		}
+	}()
+}
+
+// rest catches what newCatch left out.
+func (c *catch) rest(excepted func(syscall.Signal) bool) {
+	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
+		if forwards(sig) && excepted(sig) {
+			setHandler(sig)
+		}
+	}
+}
+
+// stop lets signals have their default effect again.
+func (c *catch) stop() {
+	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
+		if forwards(sig) && !isGo(sig) {
+			var none sigaction
+			none.set(sig, nil)
+		}
+	}
+}
+
+// sigaction is the kernel's struct where it has a restorer; where it has none,
+// only the place of the mask differs.
+type sigaction [4]uint64
+
+// set sets a signal's action, unless it is nil, and stores the one before in
+// old.
+func (a *sigaction) set(sig syscall.Signal, old *sigaction) {
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(a)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+}
+
+// Flags of a struct sigaction.
+const (
+	saSigInfo  = 0x4
+	saOnStack  = 0x08000000
+	saRestart  = 0x10000000
+	saRestorer = 0x04000000
+)
+
+func setHandler(sig syscall.Signal) {
+	handler, both, restore := catchers()
+	if isGo(sig) {
+		handler = both
+	}
+	a := sigaction{uint64(handler), saSigInfo | saOnStack | saRestart, 0, 0}
+	all := ^uint64(0) // one at a time
+	if restore != 0 {
+		a[1] |= saRestorer
+		a[2], a[3] = uint64(restore), all
+	} else {
+		a[2] = all
+	}
+	a.set(sig, nil)
+}

@@ -1,0 +1,150 @@
+package launch
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// ErrNotFound says that there is no such program on PATH.
+var ErrNotFound = errors.New("command not found")
+
+// errPermission says that there is one, but it may not be run.
+var errPermission = errors.New("permission denied")
+
+// finder finds the program that would run if we were not there.
+type finder struct {
+	self os.FileInfo // of our own executable; nil if it cannot be told
+	path string      // PATH
+	// skip is how many programs of that name wrappers above us have taken
+	// already: a script that calls us again by PATH gets the next one.
+	skip int
+}
+
+// defaultPath is the one that execvp(3) takes if there is no PATH.
+const defaultPath = "/bin:/usr/bin"
+
+// named finds the program for a name without a slash on PATH, leaving out
+// ourselves whatever we are called. What stands before the place where we are
+// ourselves was passed over by the caller, who may have his own reason.
+func (f finder) named(name string) (string, error) {
+	list := f.path
+	if list == "" {
+		list = defaultPath
+	}
+	dirs := strings.Split(list, ":")
+	from := 0
+	for i, dir := range dirs {
+		if info, err := os.Stat(join(dir, name)); err == nil && f.self != nil && os.SameFile(info, f.self) {
+			from = i + 1
+			break
+		}
+	}
+	err := ErrNotFound
+	skip := f.skip
+	for _, dir := range dirs[from:] {
+		path := join(dir, name)
+		if why := f.usable(path); why != nil {
+			if errors.Is(why, errPermission) {
+				err = why
+			}
+			continue
+		}
+		if skip > 0 {
+			skip--
+			continue
+		}
+		return path, nil
+	}
+	return "", err
+}
+
+// join is not filepath.Join: the program's name should be what a shell makes
+// of it. An empty directory is the working directory.
+func join(dir, name string) string {
+	switch {
+	case dir == "":
+		return "./" + name
+	case strings.HasSuffix(dir, "/"):
+		return dir + name
+	}
+	return dir + "/" + name
+}
+
+// usable returns nil for an executable that is not ourselves.
+func (f finder) usable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || info.IsDir() {
+		return ErrNotFound
+	}
+	const execute = 1
+	if syscall.Faccessat(-100, path, execute, 0x200) != nil { // AT_FDCWD, AT_EACCESS
+		return errPermission
+	}
+	if f.ourselves(path) {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// ourselves reports whether a file is this command, by whatever name.
+func (f finder) ourselves(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && (f.self != nil && os.SameFile(info, f.self) || info.Mode().IsRegular() && isWrapper(path))
+}
+
+// maxWrapper bounds how large a file may be to be looked at, in bytes.
+const maxWrapper = 64 << 20
+
+// marker is in every build of this command, put there by Go with the other
+// facts of the build. It is not written here in one piece, so that it is in
+// nothing else.
+func marker() []byte { return []byte(strings.Join([]string{"path", "xaltpipe/cmd/xalt-wrap\n"}, "\t")) }
+
+// isWrapper tells other copies of this command, also of other versions. They
+// are static, which launchers are not, so that hardly a file is read.
+func isWrapper(path string) bool {
+	return isStatic(readSmall(path, 4096)) && bytes.Contains(readSmall(path, maxWrapper), marker())
+}
+
+// isStatic reports whether a file begins like a 64-bit ELF executable that
+// names no interpreter.
+func isStatic(head []byte) bool {
+	if len(head) < 64 || string(head[:4]) != "\x7fELF" || head[4] != 2 || head[5] != 1 {
+		return false
+	}
+	u16 := func(at int) int { return int(head[at]) | int(head[at+1])<<8 }
+	at, size, count := u16(32)|u16(34)<<16, u16(54), u16(56)
+	const interp = 3
+	for i := range count {
+		if p := at + i*size; p+4 <= len(head) && u16(p) == interp {
+			return false
+		}
+	}
+	return true
+}
+
+// own returns our own executable's identity.
+func own() os.FileInfo {
+	info, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		return nil
+	}
+	return info
+}
+
+// absolute returns the path with symlinks resolved, as XALT records it, or as
+// it is if that is not possible.
+func absolute(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		return real
+	}
+	return abs
+}

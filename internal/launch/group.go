@@ -1,0 +1,127 @@
+package launch
+
+import (
+	"slices"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// group decides which of our signals the program has to get from us: those
+// that its process group did not get.
+//
+// The side job is in the group and reports what it got. A signal that came to
+// both of us was sent to the group, or to every process of the job one by one;
+// one that came to us alone is passed on, after a while in which the report
+// may be under way.
+type group struct {
+	pid      int // of the program
+	reporter func() bool
+	kill     func(pid int, sig syscall.Signal) error
+	waiting  []arrival // ours, not reported yet
+	credit   []arrival // reported, not ours yet
+	terminal func() bool
+}
+
+type arrival struct {
+	sig syscall.Signal
+	at  time.Time
+}
+
+func newGroup(pid int, reporter func() bool) *group {
+	return &group{pid: pid, reporter: reporter, kill: syscall.Kill, terminal: foreground}
+}
+
+// lasting is how long a report is good for; signals to a group arrive
+// together, but a stopped or starved process sees them late.
+const lasting = time.Second
+
+// ours takes in a signal that we got; expire is to be called after groupGrace.
+func (g *group) ours(sig syscall.Signal, now time.Time) {
+	for i, c := range g.credit {
+		if c.sig == sig && now.Sub(c.at) < lasting {
+			g.credit = append(g.credit[:i], g.credit[i+1:]...)
+			return
+		}
+	}
+	if !g.reporter() {
+		// Nobody can tell. What a terminal sends to its foreground group comes
+		// from it most likely.
+		if !fromTerminal(sig) || !g.terminal() {
+			_ = g.kill(g.pid, sig)
+		}
+		return
+	}
+	g.waiting = append(g.waiting, arrival{sig, now})
+}
+
+// report takes in a message of the side job.
+func (g *group) report(m []byte, now time.Time) {
+	if len(m) > 1 && m[0] == msgSignal {
+		g.theirs(syscall.Signal(m[1]), now)
+	}
+}
+
+// awaits reports whether a signal of ours has not been reported yet.
+func (g *group) awaits(sig syscall.Signal) bool {
+	return slices.ContainsFunc(g.waiting, func(a arrival) bool { return a.sig == sig })
+}
+
+// resumed begins the waiting anew after this process was stopped.
+func (g *group) resumed(now time.Time) {
+	for i := range g.waiting {
+		g.waiting[i].at = now
+	}
+}
+
+// theirs takes in a report.
+func (g *group) theirs(sig syscall.Signal, now time.Time) {
+	for i, a := range g.waiting {
+		if a.sig == sig {
+			g.waiting = append(g.waiting[:i], g.waiting[i+1:]...)
+			return
+		}
+	}
+	kept := g.credit[:0]
+	for _, c := range g.credit {
+		if now.Sub(c.at) < lasting {
+			kept = append(kept, c)
+		}
+	}
+	g.credit = append(kept, arrival{sig, now})
+}
+
+// expire passes on what was not reported in time, in the order in which it
+// came, and returns when to call it again, 0 for not.
+func (g *group) expire(now time.Time) time.Duration {
+	for len(g.waiting) > 0 {
+		if left := groupGrace - now.Sub(g.waiting[0].at); left > 0 {
+			return left
+		}
+		_ = g.kill(g.pid, g.waiting[0].sig)
+		g.waiting = g.waiting[1:]
+	}
+	return 0
+}
+
+// fromTerminal lists what terminals send.
+func fromTerminal(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGWINCH, syscall.SIGHUP, syscall.SIGCONT:
+		return true
+	}
+	return false
+}
+
+// foreground reports whether our process group is in the foreground of its
+// terminal.
+func foreground() bool {
+	fd, err := syscall.Open("/dev/tty", syscall.O_RDONLY|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	var pgrp int32
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.TIOCGPGRP, uintptr(unsafe.Pointer(&pgrp)))
+	return errno == 0 && int(pgrp) == syscall.Getpgrp()
+}

@@ -1,0 +1,84 @@
+package launch
+
+import (
+	"os/signal"
+	"syscall"
+	"unsafe"
+)
+
+// inherited is what the process was started with and Go's runtime has changed
+// since.
+type inherited struct {
+	ignored uint64 // bit n-1: signal n
+	closed  uint64 // bit n: descriptor n, of 0 to 2
+}
+
+func inheritance() inherited { return inherited{earlyIgnored, earlyClosed} }
+
+func (in inherited) ignores(sig syscall.Signal) bool { return in.ignored>>(sig-1)&1 == 1 }
+
+// files returns the descriptors 0 to 2 for a child: a closed one stays closed.
+func (in inherited) files() []uintptr {
+	files := []uintptr{0, 1, 2}
+	for i := range files {
+		if in.closed>>i&1 == 1 {
+			files[i] = ^uintptr(0)
+		}
+	}
+	return files
+}
+
+// ignore makes the process ignore what it ignored at first, for a child or for
+// a program that takes its place.
+func (in inherited) ignore() {
+	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
+		if in.ignores(sig) && sig != syscall.SIGKILL && sig != syscall.SIGSTOP {
+			signal.Ignore(sig)
+		}
+	}
+}
+
+// Exec replaces the process by the program, which finds everything as it was
+// before this process began. It returns only an error.
+func Exec(path string, args, env []string) error {
+	in := inheritance()
+	in.ignore()
+	for fd := range 3 {
+		if in.closed>>fd&1 == 1 {
+			_ = syscall.Close(fd)
+		}
+	}
+	err := syscall.Exec(path, args, env)
+	if err == syscall.ENOEXEC { // as execvp(3): a script without an interpreter
+		err = syscall.Exec("/bin/sh", append([]string{"/bin/sh", path}, args[1:]...), env)
+	}
+	return err
+}
+
+const maxSignal = syscall.Signal(64)
+
+// raise makes the calling thread, and with it the process, take the default
+// action of a signal. It returns if that is not the end.
+func raise(sig syscall.Signal) {
+	if sig != syscall.SIGSTOP && sig != syscall.SIGKILL {
+		var none, before sigaction // all zero is the default action
+		none.set(sig, &before)
+		defer before.set(sig, nil)
+	}
+	var unblock [8]byte
+	unblock[(sig-1)/8] = 1 << ((sig - 1) % 8)
+	const sigUnblock = 1
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigUnblock, uintptr(unsafe.Pointer(&unblock)), 0, 8, 0, 0)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(syscall.Getpid()), uintptr(syscall.Gettid()), uintptr(sig))
+}
+
+// Prctl options of linux/prctl.h.
+const prSetDumpable = 4
+
+// die ends the process as the program ended: by the same signal, but without a
+// dump of our memory, which nobody wants beside the program's.
+func die(sig syscall.Signal) {
+	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
+	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetDumpable, 0, 0)
+	raise(sig)
+}
