@@ -46,7 +46,7 @@ test: ## run the tests
 	$(GO) test -timeout=40m ./...
 
 .PHONY: ci
-ci: deps build check man vuln fuzz race ## install what is missing, check, fuzz, and run all tests
+ci: deps build check man vuln packages fuzz race ## install what is missing, check, fuzz, and run all tests
 	$(GO) test -count=1 -timeout=40m ./...
 
 .PHONY: deps
