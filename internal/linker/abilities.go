@@ -13,6 +13,7 @@ import (
 // abilities are what a linker can be asked for.
 type abilities struct {
 	dependencies bool // --dependency-file
+	counts       bool // --print-symbol-counts: gold, whose map does not tell of shared libraries
 	colour       bool // --color-diagnostics
 }
 
@@ -27,7 +28,7 @@ func (c *Config) abilities(f *finder, real string) abilities {
 			return abilities{}
 		}
 		var words []string
-		for _, option := range []string{"dependency-file", "color-diagnostics"} {
+		for _, option := range []string{dependencyOption, countsOption, colourOption} {
 			if bytes.Contains(help, []byte("-"+option)) {
 				words = append(words, option)
 			}
@@ -35,8 +36,19 @@ func (c *Config) abilities(f *finder, real string) abilities {
 		value = strings.Join(words, " ")
 		c.remember(key, value)
 	}
-	return abilities{dependencies: strings.Contains(value, "dependency-file"), colour: strings.Contains(value, "color-diagnostics")}
+	return abilities{
+		dependencies: strings.Contains(value, dependencyOption),
+		counts:       strings.Contains(value, countsOption),
+		colour:       strings.Contains(value, colourOption),
+	}
 }
+
+// Options that not every linker has.
+const (
+	dependencyOption = "dependency-file"
+	countsOption     = "print-symbol-counts"
+	colourOption     = "color-diagnostics"
+)
 
 // source is where the linker says what it read.
 type source struct {
@@ -52,12 +64,19 @@ func (l *link) traceWith(inv *invocation, able abilities) (src source, args []st
 		// Its messages are held back in a file; it would not colour them.
 		args = append(args, "--color-diagnostics=always")
 	}
+	option, read := "-Map=", mapped
 	switch {
 	case able.dependencies && inv.dependency != "":
 		return source{name: inv.dependency, read: dependencies}, args, nil
-	case !able.dependencies && inv.mapped == "-":
+	case able.dependencies:
+		option, read = "--"+dependencyOption+"=", dependencies
+	case able.counts && inv.counted:
 		return source{}, args, nil
-	case !able.dependencies && inv.mapped != "":
+	case able.counts:
+		option, read = "--"+countsOption+"=", counted
+	case inv.mapped == "-":
+		return source{}, args, nil
+	case inv.mapped != "":
 		return source{name: inv.mapped, read: mapped}, args, nil
 	}
 	f, err := l.memory()
@@ -68,10 +87,7 @@ func (l *link) traceWith(inv *invocation, able abilities) (src source, args []st
 	if err != nil {
 		return src, nil, err
 	}
-	if able.dependencies {
-		return source{file: f, read: dependencies}, append(args, "--dependency-file="+path), nil
-	}
-	return source{file: f, read: mapped}, append(args, "-Map="+path), nil
+	return source{file: f, read: read}, append(args, option+path), nil
 }
 
 // files returns what the linker read.

@@ -22,6 +22,7 @@ type invocation struct {
 	format      string // of the output
 	special     bool   // names one of this process's descriptors, or standard input
 	dependency  string // where the user wants a dependency file
+	counted     bool   // the user wants gold's counts of symbols
 	atEnd       bool   // the last word is an input, and read as an object
 }
 
@@ -256,8 +257,10 @@ func (p *parser) option(name, value string) {
 		p.lib = true
 	case "end-lib":
 		p.lib = false
-	case "dependency-file":
+	case dependencyOption:
 		inv.dependency = value
+	case countsOption:
+		inv.counted = true
 	}
 }
 

@@ -31,6 +31,9 @@ func (c *Config) libraries(files []string, output string) []library {
 		needed = map[string]bool{}
 		for _, name := range out.needed {
 			needed[name] = true
+			// A library without a name of its own goes by its path, which linkers
+			// write differently in different places.
+			needed[filepath.Base(name)] = true
 		}
 	}
 	var all []library
@@ -51,7 +54,7 @@ func (c *Config) libraries(files []string, output string) []library {
 		case l.archive:
 		case d.kind == elf.ET_REL:
 			continue // an object by another name
-		case d.kind == elf.ET_DYN && needed != nil && !needed[d.soname] && !needed[name] && !needed[base]:
+		case d.kind == elf.ET_DYN && needed != nil && !needed[d.soname] && (d.soname != "" || !needed[base]):
 			c.tracef("%q was not needed", name)
 			continue
 		case d.kind == elf.ET_NONE && !isLibraryName(l.path):

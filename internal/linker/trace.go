@@ -108,6 +108,26 @@ func withoutObject(text []byte, object string) (cleaned []byte, ok bool) {
 	return []byte(s), !strings.Contains(s, object)
 }
 
+// counted returns the files of gold's counts of symbols. A line is "symbols", a file
+// and two numbers, or "archive", an archive and the numbers of its members and of
+// those taken; archives of which none was taken are left out.
+func counted(text []byte) (files []string) {
+	for line := range bytes.Lines(text) {
+		kind, rest, _ := strings.Cut(strings.TrimRight(string(line), "\n"), " ")
+		last := strings.LastIndexByte(rest, ' ')
+		if last < 0 {
+			continue
+		}
+		taken := rest[last+1:]
+		name := strings.TrimRight(strings.TrimRight(rest[:last], "0123456789"), " ")
+		switch {
+		case kind == "archive" && taken != "0", kind == "symbols" && !strings.HasSuffix(name, ")"):
+			files = append(files, name)
+		}
+	}
+	return files
+}
+
 // mapped returns the files of a map (GNU ld, gold): those loaded, and of archives
 // only those of which a member was taken.
 func mapped(text []byte) (files []string) {
