@@ -60,7 +60,7 @@ type source struct {
 // traceWith returns the arguments that make the linker say what it reads, and where
 // it will.
 func (l *link) traceWith(inv *invocation, able abilities) (src source, args []string, err error) {
-	if able.colour && isTerminal(l.std[2]) {
+	if term := l.cfg.getenv("TERM"); able.colour && term != "" && term != "dumb" && isTerminal(l.std[2]) {
 		// Its messages are held back in a file; it would not colour them.
 		args = append(args, "--color-diagnostics=always")
 	}
@@ -156,10 +156,7 @@ func (l *link) cleaned(inv *invocation, held capture, object string) (drop func(
 // record sends the record of a link that was made.
 func (l *link) record(inv *invocation, rec *record, trace source, object string) {
 	cfg := l.cfg
-	output := inv.output
-	if !strings.HasPrefix(output, "/") {
-		output = rec.wd + "/" + output
-	}
+	output := absolute(rec.wd, inv.output)
 	info, err := os.Stat(output)
 	if err != nil || !info.Mode().IsRegular() {
 		cfg.tracef("no record: no output %q: %v", output, err)

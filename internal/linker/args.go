@@ -273,7 +273,6 @@ func touchesDescriptor(a string) bool {
 
 // plain reports why the real linker is to run alone, "" if it is not.
 func (inv *invocation) plain() string {
-	base := inv.output[strings.LastIndexByte(inv.output, '/')+1:]
 	switch {
 	case inv.informative:
 		return "it is asked about itself"
@@ -283,12 +282,21 @@ func (inv *invocation) plain() string {
 		return "there are no inputs"
 	case inv.special:
 		return "it reads or writes an open file"
-	case strings.HasPrefix(base, "conftest"), strings.HasPrefix(base, "cmTC_"), strings.HasPrefix(base, "cmTryCompileExec"):
+	case isProbe(inv.output):
 		return "it is a test of configure or CMake"
 	case inv.output == "" || strings.HasPrefix(inv.output, "/dev/"):
 		return "the output is no file"
 	}
 	return ""
+}
+
+// isProbe reports whether an output is what configure, CMake or Meson link to learn
+// about the compiler.
+func isProbe(output string) bool {
+	base := output[strings.LastIndexByte(output, '/')+1:]
+	return strings.HasPrefix(base, "conftest") || strings.HasPrefix(base, "cmTC_") || strings.HasPrefix(base, "cmTryCompileExec") ||
+		strings.Contains(output, "/meson-private/") ||
+		strings.Contains(output, "/CMakeFiles/") && strings.Contains(output, "/CompilerId")
 }
 
 // marked reports whether the output can carry the watermark: a script of the user's

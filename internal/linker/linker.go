@@ -113,6 +113,7 @@ type link struct {
 	std    streams
 	sender Sender
 
+	wd       string // working directory
 	find     *finder
 	real     string // the real linker
 	compiler *process
@@ -137,10 +138,13 @@ func (l *link) try() (status int, done bool) {
 	l.find = newFinder(cfg, l.args[0])
 	inv, ok := parse(l.args[1:])
 	reason := inv.plain()
+	l.wd = workingDirectory()
 	switch {
 	case !ok:
 		reason = "its arguments are not understood"
 	case reason != "":
+	case isProbe(absolute(l.wd, inv.output)):
+		reason = "it is a test of CMake or Meson"
 	case cfg.Off || cfg.getenv("XALT_EXECUTABLE_TRACKING") == "no":
 		reason = "tracking is off"
 	case l.find.passed != nil:
@@ -273,7 +277,7 @@ func (l *link) describe(inv *invocation) (rec *record, mark []byte) {
 	now := cfg.now()
 	rec = &record{
 		uuid: cfg.NewUUID(), program: filepath.Base(l.args[0]), path: l.real, line: append([]string{filepath.Base(l.args[0])}, l.args[1:]...),
-		user: cfg.User, host: cfg.Host, syshost: cfg.Syshost, wd: workingDirectory(), time: now,
+		user: cfg.User, host: cfg.Host, syshost: cfg.Syshost, wd: l.wd, time: now,
 	}
 	if c := l.compiler; c != nil {
 		rec.program, rec.path, rec.line = toolName(c.args[0]), c.exe, c.args
@@ -355,6 +359,14 @@ func workingDirectory() string {
 		return xalt.Unknown
 	}
 	return string(buf[:n-1])
+}
+
+// absolute returns a path as from the root.
+func absolute(wd, path string) string {
+	if strings.HasPrefix(path, "/") {
+		return path
+	}
+	return wd + "/" + path
 }
 
 // target is what the output will be: as the emulation says, or as the first object.
