@@ -201,7 +201,7 @@ func (p *parser) walk(args []string) {
 				return // the linker will complain
 			}
 			i++
-			value, has = args[i], true
+			value = args[i]
 			if touchesDescriptor(value) {
 				inv.special = true
 			}

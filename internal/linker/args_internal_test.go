@@ -254,11 +254,15 @@ func TestTraces(t *testing.T) {
 		{dependencies, "out: a.o d\\ir new\nline.so\n\na.o:\n\nd\\ir:\n\nnew\nline.so:\n", []string{"a.o", "d\\ir", "new\nline.so"}},
 		{dependencies, "", nil},
 		{dependencies, "out:\n", nil},
-		{mapped, "Archive member included to satisfy reference by file (symbol)\n\n/l/libf.a(f.o)                   a.o (f)\n/l/b c.a(g.o)\n   x\n\nLOAD a.o\nLOAD /l/libf.a\nLOAD /l/b c.a\nLOAD /l/libu.a\nLOAD /l/libc.so.6\nLOAD /l/libf.a\n",
-			[]string{"a.o", "/l/libf.a", "/l/b c.a", "/l/libc.so.6"}},
+		{
+			mapped, "Archive member included to satisfy reference by file (symbol)\n\n/l/libf.a(f.o)                   a.o (f)\n/l/b c.a(g.o)\n   x\n\nLOAD a.o\nLOAD /l/libf.a\nLOAD /l/b c.a\nLOAD /l/libu.a\nLOAD /l/libc.so.6\nLOAD /l/libf.a\n",
+			[]string{"a.o", "/l/libf.a", "/l/b c.a", "/l/libc.so.6"},
+		},
 		{mapped, "", nil},
-		{counted, "symbols a b.o 1 1\nsymbols /l/c.so.6 3025 2986\narchive ./libu.a 1 0\narchive ./libf.a 10 1\nsymbols ./libf.a(f.o) 1 1\nodd\n",
-			[]string{"a b.o", "/l/c.so.6", "./libf.a"}},
+		{
+			counted, "symbols a b.o 1 1\nsymbols /l/c.so.6 3025 2986\narchive ./libu.a 1 0\narchive ./libf.a 10 1\nsymbols ./libf.a(f.o) 1 1\nodd\n",
+			[]string{"a b.o", "/l/c.so.6", "./libf.a"},
+		},
 	} {
 		if got := c.read([]byte(c.text)); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %q, want %q", c.text, got, c.want)

@@ -127,11 +127,9 @@ func (f *finder) find(compiler *process) string {
 		}
 	}
 	path := f.search(f.cfg.getenv("PATH"), base)
-	if path == "" && !strings.HasSuffix(base, "ld") {
-		// Called by a name of its own, such as real-ld's or collect-ld.
-		if i := strings.LastIndex(base, "ld"); i >= 0 && !strings.Contains(base, "ld.") {
-			path = f.search(f.cfg.getenv("PATH"), "ld")
-		}
+	if path == "" && strings.HasSuffix(base, "-ld") {
+		// real-ld, collect-ld, or with a target before it.
+		path = f.search(f.cfg.getenv("PATH"), "ld")
 	}
 	return path
 }

@@ -373,7 +373,7 @@ func absolute(wd, path string) string {
 func (inv *invocation) target() (watermark.Target, bool) {
 	switch inv.emulation {
 	case "elf_x86_64":
-		return watermark.X86_64, true
+		return watermark.AMD64, true
 	case "elf_i386":
 		return watermark.I386, true
 	case "elf32_x86_64":
@@ -394,7 +394,7 @@ func (inv *invocation) target() (watermark.Target, bool) {
 	}
 	switch runtime.GOARCH {
 	case "amd64":
-		return watermark.X86_64, true
+		return watermark.AMD64, true
 	case "arm64":
 		return watermark.ARM64, true
 	}

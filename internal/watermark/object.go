@@ -15,10 +15,10 @@ type Target struct {
 
 // The targets that [Object] can write for; all are little-endian.
 var (
-	X86_64 = Target{elf.EM_X86_64, elf.ELFCLASS64}
-	X32    = Target{elf.EM_X86_64, elf.ELFCLASS32}
-	I386   = Target{elf.EM_386, elf.ELFCLASS32}
-	ARM64  = Target{elf.EM_AARCH64, elf.ELFCLASS64}
+	AMD64 = Target{elf.EM_X86_64, elf.ELFCLASS64}
+	X32   = Target{elf.EM_X86_64, elf.ELFCLASS32}
+	I386  = Target{elf.EM_386, elf.ELFCLASS32}
+	ARM64 = Target{elf.EM_AARCH64, elf.ELFCLASS64}
 )
 
 // ErrTarget says that Object cannot write for a target.
@@ -144,7 +144,8 @@ func (t Target) symbols(entry int) []byte {
 // section, because GNU ld with --gc-sections drops sections that are not loaded and
 // that nothing it keeps refers to.
 func (t Target) keep() *section {
-	s := &section{name: ".rela" + noteSection, kind: elf.SHT_RELA, flags: elf.SHF_INFO_LINK, align: t.word(), link: tableIndex, info: noteIndex}
+	s := &section{name: ".rela" + noteSection, kind: elf.SHT_RELA, align: t.word(), link: tableIndex, info: noteIndex} //nolint:misspell // ELF's names
+	s.flags = elf.SHF_INFO_LINK
 	switch {
 	case t.Class == elf.ELFCLASS64: // offset, info with the symbol in the upper half, addend
 		s.entry, s.data = 24, make([]byte, 24)
@@ -164,7 +165,7 @@ func (t Target) keep() *section {
 // symbols, no code, no executable stack. The error wraps ErrTarget.
 func Object(w *Watermark, t Target) ([]byte, error) {
 	switch t {
-	case X86_64, X32, I386, ARM64:
+	case AMD64, X32, I386, ARM64:
 	default:
 		return nil, fmt.Errorf("%w: %v, %v", ErrTarget, t.Machine, t.Class)
 	}

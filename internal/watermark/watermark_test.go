@@ -132,7 +132,7 @@ func TestObjectAgainstAssembler(t *testing.T) {
 		w := sample()
 		w.LMFiles += strings.Repeat("x", extra)
 		run(t, dir, "as", "-o", "want.o", write(t, dir, "w.s", assembly(w)))
-		got := write(t, dir, "got.o", object(t, w, watermark.X86_64))
+		got := write(t, dir, "got.o", object(t, w, watermark.AMD64))
 		want := filepath.Join(dir, "want.o")
 		for _, name := range []string{".xalt", ".note.xalt.info"} {
 			if diff := cmp.Diff(bytesOf(t, want, name), bytesOf(t, got, name)); diff != "" {
@@ -149,7 +149,7 @@ func TestObjectAgainstAssembler(t *testing.T) {
 func TestReadelf(t *testing.T) {
 	dir := t.TempDir()
 	for name, target := range map[string]watermark.Target{
-		"X86-64": watermark.X86_64, "AArch64": watermark.ARM64, "80386": watermark.I386, "ELF32": watermark.X32,
+		"X86-64": watermark.AMD64, "AArch64": watermark.ARM64, "80386": watermark.I386, "ELF32": watermark.X32,
 	} {
 		path := write(t, dir, "x.o", object(t, sample(), target))
 		out := run(t, dir, "readelf", "--wide", "--all", "--notes", path)
@@ -175,11 +175,16 @@ func TestReadAfterLink(t *testing.T) {
 	write(t, dir, "main.c", "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n")
 	write(t, dir, "lib.c", "int answer(void) { return 42; }\n")
 	want := sample()
-	write(t, dir, "mark.o", object(t, want, watermark.X86_64))
+	write(t, dir, "mark.o", object(t, want, watermark.AMD64))
 	for _, ld := range []string{"bfd", "gold", "lld", "mold"} {
 		for _, mode := range [][]string{
-			{"main.c"}, {"-static", "main.c"}, {"-no-pie", "main.c"}, {"-shared", "-fPIC", "lib.c"}, {"-s", "main.c"},
-			{"-Wl,--gc-sections", "-ffunction-sections", "main.c"}, {"-flto", "main.c"},
+			{"main.c"},
+			{"-static", "main.c"},
+			{"-no-pie", "main.c"},
+			{"-shared", "-fPIC", "lib.c"},
+			{"-s", "main.c"},
+			{"-Wl,--gc-sections", "-ffunction-sections", "main.c"},
+			{"-flto", "main.c"},
 		} {
 			name := ld + " " + strings.Join(mode, " ")
 			compiler := "gcc"
@@ -264,8 +269,8 @@ func TestSeveral(t *testing.T) {
 	write(t, dir, "main.c", "int main(void) { return 0; }\n")
 	older, newer := sample(), sample()
 	older.Epoch, older.User = "999999999.0000", "bob" // less, but not as text
-	write(t, dir, "older.o", object(t, older, watermark.X86_64))
-	write(t, dir, "newer.o", object(t, newer, watermark.X86_64))
+	write(t, dir, "older.o", object(t, older, watermark.AMD64))
+	write(t, dir, "newer.o", object(t, newer, watermark.AMD64))
 	for _, order := range [][]string{{"older.o", "newer.o"}, {"newer.o", "older.o"}} {
 		run(t, dir, "gcc", append(order, "main.c", "-o", "out")...)
 		for _, without := range []string{".none", ".note.xalt.info"} {
@@ -296,12 +301,14 @@ func TestProperties(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a.c", "int f(void); int _start(void) { return f(); }\n")
 	write(t, dir, "b.c", "int f(void) { return 0; }\n")
-	write(t, dir, "mark.o", object(t, sample(), watermark.X86_64))
+	write(t, dir, "mark.o", object(t, sample(), watermark.AMD64))
 	for _, ld := range []string{"bfd", "gold", "lld", "mold"} {
 		tool(t, "ld."+ld)
 		for _, flags := range [][2]string{
-			{"-fcf-protection=full", "-fcf-protection=full"}, {"-fcf-protection=branch", "-fcf-protection=full"},
-			{"-fcf-protection=none", "-fcf-protection=full"}, {"-fcf-protection=none", "-fcf-protection=none"},
+			{"-fcf-protection=full", "-fcf-protection=full"},
+			{"-fcf-protection=branch", "-fcf-protection=full"},
+			{"-fcf-protection=none", "-fcf-protection=full"},
+			{"-fcf-protection=none", "-fcf-protection=none"},
 		} {
 			for _, note := range []string{"no", "yes"} {
 				run(t, dir, "gcc", flags[0], "-Wa,-mx86-used-note="+note, "-c", "a.c")
@@ -337,7 +344,7 @@ func TestValues(t *testing.T) {
 	} {
 		w := sample()
 		w.CWD, w.OS, w.XALTVersion = value, value, "xalt-wrap/"+value
-		got, err := watermark.Read(write(t, dir, fmt.Sprint(i), object(t, w, watermark.X86_64)))
+		got, err := watermark.Read(write(t, dir, fmt.Sprint(i), object(t, w, watermark.AMD64)))
 		if err != nil || got != w {
 			t.Errorf("Read of %.40q = %.200v, %v", value, got, err)
 		}
@@ -349,7 +356,7 @@ func TestValues(t *testing.T) {
 func TestNoDelimiterInValues(t *testing.T) {
 	w := sample()
 	w.CWD = "/a%%b%"
-	pieces := strings.Split(object(t, w, watermark.X86_64), "%%")
+	pieces := strings.Split(object(t, w, watermark.AMD64), "%%")
 	if got, want := (len(pieces)-1)/2, 2*len(w.Fields()); got != want {
 		t.Errorf("%d pairs of %%%%, want %d", got, want)
 	}
@@ -361,7 +368,7 @@ func FuzzValues(f *testing.F) {
 	f.Fuzz(func(t *testing.T, cwd, system, epoch string) {
 		w := sample()
 		w.CWD, w.OS, w.Epoch = cwd, system, epoch
-		for _, target := range []watermark.Target{watermark.X86_64, watermark.I386} {
+		for _, target := range []watermark.Target{watermark.AMD64, watermark.I386} {
 			text, err := watermark.Object(&w, target)
 			if err != nil {
 				t.Fatal(err)
@@ -375,7 +382,7 @@ func FuzzValues(f *testing.F) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, target := range []watermark.Target{watermark.X86_64, watermark.I386, watermark.ARM64} {
+	for _, target := range []watermark.Target{watermark.AMD64, watermark.I386, watermark.ARM64} {
 		w := sample()
 		text, err := watermark.Object(&w, target)
 		if err != nil {
@@ -399,7 +406,7 @@ func FuzzRead(f *testing.F) {
 		// What can be read can be written and read again, if XALT's reading rules
 		// for other versions do not come between.
 		if strings.HasPrefix(w.XALTVersion, "xalt-wrap/") && !strings.Contains(fmt.Sprint(w), "_%_%_") {
-			again, err := watermark.ReadFrom(strings.NewReader(object(t, w, watermark.X86_64)))
+			again, err := watermark.ReadFrom(strings.NewReader(object(t, w, watermark.AMD64)))
 			if err != nil || again != w {
 				t.Errorf("%+v is read again as %+v, %v", w, again, err)
 			}
