@@ -207,7 +207,9 @@ func (r result) end() int {
 	// the kernel's default back. The action is all zeros: SIG_DFL, no flags.
 	var action [8]uintptr
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
-	_ = syscall.Kill(os.Getpid(), s)
+	// Sent to this very thread, so that it comes before the call returns.
+	runtime.LockOSThread()
+	_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), uintptr(syscall.Gettid()), uintptr(s))
 	return 128 + int(s)
 }
 
