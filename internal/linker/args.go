@@ -18,7 +18,7 @@ type invocation struct {
 	informative bool   // asks for the linker's version, options, ...
 	printing    bool   // names files on standard output
 	mapped      string // where the user wants a map; "-" is standard output
-	script      bool   // a script of the user's replaces the linker's own
+	layout      bool   // the user says where things are in memory: by a script, or an address
 	format      string // of the output
 	special     bool   // names one of this process's descriptors, or standard input
 	dependency  string // where the user wants a dependency file
@@ -81,16 +81,29 @@ type parser struct {
 	lib  bool   // within --start-lib, where objects are taken in only if needed
 	kind string // the format in which files are read, by -b
 	left int    // bytes of response files that may still be read
+
+	words []word
 }
 
-// parse reads a linker's arguments, without its name. ok is false if they are not
-// understood, as those of a response file that cannot be read.
-func parse(args []string) (inv invocation, ok bool) {
+// word is an input, or an option with its argument, in the order of the arguments.
+type word struct {
+	text  string
+	input bool
+}
+
+// Options that say where files are, which is not the same on every machine, or
+// what is written besides the output.
+const placing = " L library-path rpath-link plugin plugin-opt sysroot Map dependency-file print-symbol-counts reproduce out-implib "
+
+// parse reads a linker's arguments, without its name. words are those of them that
+// make the output what it is. ok is false if the arguments are not understood, as
+// those of a response file that cannot be read.
+func parse(args []string) (inv invocation, words []word, ok bool) {
 	inv.output = "a.out"
 	p := &parser{inv: &inv, left: maxResponse}
 	all, ok := p.expand(args, 0)
 	if !ok {
-		return inv, false
+		return inv, nil, false
 	}
 	p.walk(all)
 	last := ""
@@ -98,7 +111,7 @@ func parse(args []string) (inv invocation, ok bool) {
 		last = args[len(args)-1]
 	}
 	inv.atEnd = inv.atEnd && !p.lib && !p.binary() && !strings.HasPrefix(last, "@")
-	return inv, true
+	return inv, p.words, true
 }
 
 func (p *parser) binary() bool {
@@ -192,6 +205,7 @@ func (p *parser) walk(args []string) {
 		}
 		if len(a) < 2 || a[0] != '-' {
 			inv.inputs = append(inv.inputs, a)
+			p.words = append(p.words, word{a, true})
 			inv.atEnd = true
 			continue
 		}
@@ -207,6 +221,12 @@ func (p *parser) walk(args []string) {
 			}
 		}
 		p.option(name, value)
+		if name == "o" || name == "output" {
+			value = value[strings.LastIndexByte(value, '/')+1:]
+		}
+		if !in(placing, name) {
+			p.words = append(p.words, word{name + "=" + value, false})
+		}
 	}
 }
 
@@ -247,8 +267,9 @@ func (p *parser) option(name, value string) {
 		inv.mapped = "-"
 	case "Map":
 		inv.mapped = value
-	case "T", "script", "c", "mri-script":
-		inv.script = true
+	case "T", "script", "c", "mri-script", "Ttext", "Tdata", "Tbss", "Ttext-segment", "Trodata-segment", "Tldata-segment",
+		"section-start", "image-base", "N", "omagic", "n", "nmagic":
+		inv.layout = true
 	case "oformat":
 		inv.format = value
 	case "b", "format":
@@ -299,9 +320,9 @@ func isProbe(output string) bool {
 		strings.Contains(output, "/CMakeFiles/") && strings.Contains(output, "/CompilerId")
 }
 
-// marked reports whether the output can carry the watermark: a script of the user's
-// decides over memory itself, as for kernels and firmware, where a section more
-// could do harm, and formats other than ELF have no place for it.
+// marked reports whether the output can carry the watermark: where the user decides
+// over memory, as for kernels, firmware and boot loaders, a section more could do
+// harm, and formats other than ELF have no place for it.
 func (inv *invocation) marked() bool {
-	return !inv.script && (inv.format == "" || strings.HasPrefix(inv.format, "elf"))
+	return !inv.layout && (inv.format == "" || strings.HasPrefix(inv.format, "elf"))
 }

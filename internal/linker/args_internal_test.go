@@ -51,9 +51,10 @@ func TestParse(t *testing.T) {
 		{args: "-melf_i386 a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, emulation: "elf_i386", atEnd: true}},
 		{args: "-mllvm -r a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, atEnd: true}},
 		{args: "-lfoo -Lx -L x -l foo", want: invocation{output: "a.out", libraries: 2}},
-		{args: "-T s a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, script: true, atEnd: true}},
-		{args: "-Ts.ld a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, script: true, atEnd: true}},
-		{args: "-Ttext 0 -Ttext=0 -Tdata=1 a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, atEnd: true}},
+		{args: "-T s a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, layout: true, atEnd: true}},
+		{args: "-Ts.ld a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, layout: true, atEnd: true}},
+		{args: "-Ttext 0 -Ttext=0 -Tdata=1 a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, layout: true, atEnd: true}},
+		{args: "-N a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, layout: true, atEnd: true}},
 		{args: "-dT s a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, atEnd: true}},
 		{args: "--oformat binary a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, format: "binary", atEnd: true}},
 		{args: "-b binary blob", want: invocation{output: "a.out", inputs: []string{"blob"}}},
@@ -66,7 +67,7 @@ func TestParse(t *testing.T) {
 		{args: "--dependency-file x a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, dependency: "x", atEnd: true}},
 		{args: "-plugin p.so -plugin-opt=-fresolution=x -plugin-opt -r a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, atEnd: true}},
 		{args: "-z now -znow -O1 -Bstatic --build-id --eh-frame-hdr --hash-style=gnu -export-dynamic -pie a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, atEnd: true}},
-		{args: "-T /dev/stdin a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, script: true, special: true, atEnd: true}, plain: true},
+		{args: "-T /dev/stdin a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, layout: true, special: true, atEnd: true}, plain: true},
 		{args: "-Map=/dev/stdout a.o", want: invocation{output: "a.out", inputs: []string{"a.o"}, mapped: "/dev/stdout", special: true, atEnd: true}, plain: true},
 		{args: "- a.o", want: invocation{output: "a.out", inputs: []string{"-", "a.o"}, special: true, atEnd: true}, plain: true},
 		{args: "a.o -o /dev/null", want: invocation{output: "/dev/null", inputs: []string{"a.o"}}, plain: true},
@@ -83,7 +84,7 @@ func TestParse(t *testing.T) {
 	} {
 		args := strings.Fields(c.args)
 		before := slices.Clone(args)
-		got, ok := parse(args)
+		got, _, ok := parse(args)
 		if ok == c.failed {
 			t.Errorf("parse(%q): ok = %v", c.args, ok)
 			continue
@@ -145,7 +146,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, joined string) {
 		args := strings.Split(joined, "\x00")
 		args = slices.DeleteFunc(args, func(a string) bool { return strings.HasPrefix(a, "@") })
-		got, ok := parse(args)
+		got, words, ok := parse(args)
 		if !ok {
 			t.Fatalf("parse(%q) fails without response files", args)
 		}
@@ -157,10 +158,13 @@ func FuzzParse(f *testing.F) {
 		if err := os.WriteFile(path, []byte(strings.Join(quoted, "\n")), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		again, ok := parse([]string{"@" + path})
+		again, wordsAgain, ok := parse([]string{"@" + path})
 		got.atEnd = false // a response file is not added to
 		if !ok || !cmp.Equal(got, again, cmp.AllowUnexported(invocation{})) {
 			t.Errorf("parse(%q) = %+v, in a file %+v, %v", args, got, again, ok)
+		}
+		if !slices.Equal(words, wordsAgain) {
+			t.Errorf("parse(%q): words %v, in a file %v", args, words, wordsAgain)
 		}
 		if n := len(got.inputs); n > len(args) {
 			t.Errorf("parse(%q) has %d inputs", args, n)

@@ -157,6 +157,12 @@ func TestDerivedUUID(t *testing.T) {
 	link("another option", "a.c", "-o", "out", "-static")
 	p.write("a.c", strings.Replace(hello, "hello", "hallo", 1))
 	link("another text", "a.c", "-o", "out")
+	for _, word := range []string{"hullo", "hollo"} { // only the response file names the object
+		p.write("a.c", strings.Replace(hello, "hello", word, 1))
+		p.must("gcc", "-c", "a.c", "-o", word+".o")
+		p.write("a.rsp", word+".o -o out\n")
+		link(word, "@a.rsp")
+	}
 }
 
 func TestFunctions(t *testing.T) {

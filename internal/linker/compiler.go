@@ -16,6 +16,16 @@ type process struct {
 	known bool
 }
 
+// name is the compiler's, without target and version: as it was called, if it was
+// called as one.
+func (p *process) name() string {
+	name := toolName(p.args[0])
+	if exe := toolName(p.exe); p.known && !isCompiler(name) && exe != "" {
+		return exe
+	}
+	return name
+}
+
 // Limits on the walk to the root of the process tree, and on what is read.
 const (
 	maxAncestors = 32

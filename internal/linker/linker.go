@@ -1,6 +1,7 @@
 package linker
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -114,6 +115,7 @@ type link struct {
 	sender Sender
 
 	wd       string // working directory
+	words    []word // what makes the output what it is
 	find     *finder
 	real     string // the real linker
 	compiler *process
@@ -136,7 +138,8 @@ func (l *link) try() (status int, done bool) {
 	}()
 	cfg := l.cfg
 	l.find = newFinder(cfg, l.args[0])
-	inv, ok := parse(l.args[1:])
+	inv, words, ok := parse(l.args[1:])
+	l.words = words
 	reason := inv.plain()
 	l.wd = workingDirectory()
 	switch {
@@ -233,13 +236,7 @@ func (l *link) linked(inv *invocation, ended *bool) (status int, done bool) {
 
 // plain lets the real linker take this process's place.
 func (l *link) plain() int {
-	if l.find == nil {
-		l.find = newFinder(l.cfg, l.args[0])
-	}
-	if l.real == "" {
-		l.compiler = findCompiler("/proc", os.Getppid())
-		l.real = l.find.find(l.compiler)
-	}
+	l.search()
 	if l.real == "" {
 		fmt.Fprintf(l.std[2], "xalt-wrap: %s: no linker found in COMPILER_PATH or PATH\n", l.args[0])
 		return notFound
@@ -247,8 +244,28 @@ func (l *link) plain() int {
 	args := append([]string{l.argv0()}, l.args[1:]...)
 	env := setenv(l.cfg.environ(), guardVariable, l.find.guard(l.real))
 	err := replace(l.real, args, env, l.std)
+	if errors.Is(err, syscall.E2BIG) {
+		err = replace(l.real, args, l.cfg.Env, l.std)
+	}
 	fmt.Fprintf(l.std[2], "xalt-wrap: run %s: %v\n", l.real, err)
 	return notFound
+}
+
+// search finds the real linker, if it is not found yet.
+func (l *link) search() {
+	defer func() {
+		if p := recover(); p != nil && l.find != nil {
+			l.cfg.tracef("panic: %v", p)
+			l.real = l.find.search(l.cfg.getenv("PATH"), filepath.Base(l.args[0]))
+		}
+	}()
+	if l.find == nil {
+		l.find = newFinder(l.cfg, l.args[0])
+	}
+	if l.real == "" {
+		l.compiler = findCompiler("/proc", os.Getppid())
+		l.real = l.find.find(l.compiler)
+	}
 }
 
 // argv0 is the name under which the real linker is run, and by which it calls
@@ -280,7 +297,7 @@ func (l *link) describe(inv *invocation) (rec *record, mark []byte) {
 		user: cfg.User, host: cfg.Host, syshost: cfg.Syshost, wd: l.wd, time: now,
 	}
 	if c := l.compiler; c != nil {
-		rec.program, rec.path, rec.line = toolName(c.args[0]), c.exe, c.args
+		rec.program, rec.path, rec.line = c.name(), c.exe, c.args
 		if rec.path == "" {
 			rec.path = c.args[0]
 		}
@@ -297,7 +314,7 @@ func (l *link) describe(inv *invocation) (rec *record, mark []byte) {
 		rec.host = utsname(system.Nodename)
 	}
 	if !inv.marked() {
-		cfg.tracef("no watermark: a script or format of the user's")
+		cfg.tracef("no watermark: the user decides over memory or format")
 		return rec, nil
 	}
 	w := watermark.Watermark{
@@ -311,7 +328,7 @@ func (l *link) describe(inv *invocation) (rec *record, mark []byte) {
 			cfg.tracef("no watermark: SOURCE_DATE_EPOCH")
 			return rec, nil
 		}
-		rec.uuid = cfg.derivedUUID(l.args[1:], inv)
+		rec.uuid = cfg.derivedUUID(l.words)
 		w = watermark.Watermark{
 			XALTVersion: w.XALTVersion, Host: xalt.Unknown, Syshost: w.Syshost, Compiler: w.Compiler, CompilerPath: w.CompilerPath,
 			OS: xalt.Unknown, User: xalt.Unknown, UUID: rec.uuid,

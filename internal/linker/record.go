@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -186,19 +185,19 @@ func appendStrings(p []byte, all []string) []byte {
 }
 
 // derivedUUID makes the UUID of a reproducible build: a version 8 UUID of what is
-// linked, so that the same link gives the same one. Objects count by content,
-// because the compiler names them at random, and words that name a file in the
-// temporary directory do not count at all.
-func (c *Config) derivedUUID(args []string, inv *invocation) string {
+// linked, so that the same link gives the same one. Inputs count by content, because
+// the compiler names objects at random; words that name a file in the temporary
+// directory, or a directory to search, do not count.
+func (c *Config) derivedUUID(words []word) string {
 	h := newDigest()
 	temp := c.tempDir() + "/"
-	for _, a := range args {
+	for _, w := range words {
 		switch {
-		case slices.Contains(inv.inputs, a):
-			h.file(a)
-		case strings.Contains(a, temp), strings.Contains(a, "/tmp/cc"):
+		case w.input:
+			h.file(w.text)
+		case strings.Contains(w.text, temp), strings.Contains(w.text, "/tmp/cc"):
 		default:
-			h.text(a)
+			h.text(w.text)
 		}
 	}
 	sum := h.sum()
