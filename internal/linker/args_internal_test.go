@@ -323,3 +323,54 @@ func TestCache(t *testing.T) {
 		t.Errorf("half an answer counts: %q", got)
 	}
 }
+
+// The real linker's way to our files works for both kinds of them.
+func TestNamelessFiles(t *testing.T) {
+	dir := t.TempDir()
+	memory, err := memoryFile("/nonexistent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nameless, err := namelessFile(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []*os.File{memory, nameless} {
+		defer f.Close()
+		if _, err := f.WriteString("object"); err != nil {
+			t.Fatal(err)
+		}
+		path, err := inherit(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := answer("/bin/cat", []string{"cat", path}, nil)
+		if err != nil || string(out) != "object" {
+			t.Errorf("a child reads %q, %v from %s", out, err, path)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if _, err := namelessFile("/nonexistent"); err == nil {
+		t.Error("a file in a directory that is not there")
+	}
+}
+
+// Without /proc we know ourselves by the name that we were called by.
+func TestCalledAs(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	for _, name := range []string{filepath.Join(a, "dir"), filepath.Join(b, "ld")} {
+		if err := os.WriteFile(name, nil, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(a, "ld"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"ld": filepath.Join(b, "ld"), "./x/ld": "./x/ld", "absent": ""} {
+		if got := calledAs(name, a+":"+b); got != want {
+			t.Errorf("calledAs(%q) = %q, want %q", name, got, want)
+		}
+	}
+}

@@ -15,7 +15,8 @@ import (
 )
 
 // memoryFile returns an empty file that has no name and goes away with its last
-// descriptor: no disk can be full, and nothing is left behind.
+// descriptor: no disk can be full, and nothing is left behind. Where the kernel has
+// no such files, it is one of the temporary directory whose name is removed.
 func memoryFile(temp string) (*os.File, error) {
 	if number := memfdCreate(); number != 0 {
 		name, err := syscall.BytePtrFromString("xalt-wrap")
@@ -28,7 +29,11 @@ func memoryFile(temp string) (*os.File, error) {
 			return os.NewFile(fd, fdPath(fd)), nil
 		}
 	}
-	f, err := os.CreateTemp(temp, "xalt-wrap-")
+	return namelessFile(temp)
+}
+
+func namelessFile(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "xalt-wrap-")
 	if err != nil {
 		return nil, err
 	}

@@ -48,12 +48,30 @@ const selfPath = "/proc/self/exe"
 
 func newFinder(cfg *Config, name string) *finder {
 	f := &finder{cfg: cfg, name: name}
-	f.self, _ = os.Stat(selfPath)
-	f.marker = beginning(selfPath)
+	for _, path := range []string{selfPath, calledAs(name, cfg.getenv("PATH"))} {
+		if info, err := os.Stat(path); err == nil {
+			f.self, f.marker = info, beginning(path)
+			break
+		}
+	}
 	if guard := cfg.getenv(guardVariable); guard != "" {
 		f.passed = strings.Split(guard, ",")
 	}
 	return f
+}
+
+// calledAs is the path of a program called by a name, for where there is no /proc.
+func calledAs(name, path string) string {
+	if strings.Contains(name, "/") {
+		return name
+	}
+	for _, dir := range filepath.SplitList(path) {
+		file := filepath.Join(dir, name)
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return file
+		}
+	}
+	return ""
 }
 
 // beginning returns the first page of a file, in which Go's linker puts the build
