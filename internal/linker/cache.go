@@ -38,8 +38,9 @@ func (c *Config) cacheDir() string {
 		if private(dir) {
 			return dir
 		}
-		// Only the last element is made in a shared directory; a home may lack .cache.
-		if os.MkdirAll(filepath.Dir(dir), 0o700) == nil && os.Mkdir(dir, 0o700) == nil && private(dir) {
+		// A home may lack .cache, but a home that is not there is not made.
+		_ = os.Mkdir(filepath.Dir(dir), 0o700)
+		if os.Mkdir(dir, 0o700) == nil && private(dir) {
 			return dir
 		}
 	}

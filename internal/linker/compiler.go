@@ -3,6 +3,7 @@ package linker
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,6 +25,14 @@ func (p *process) name() string {
 		return exe
 	}
 	return name
+}
+
+// probes reports whether the compiler's command is a test of configure, the first
+// of which has no name for its output: gcc conftest.c.
+func (p *process) probes() bool {
+	return p != nil && slices.ContainsFunc(p.args, func(a string) bool {
+		return strings.HasPrefix(a[strings.LastIndexByte(a, '/')+1:], "conftest.")
+	})
 }
 
 // Limits on the walk to the root of the process tree, and on what is read.

@@ -160,6 +160,10 @@ func (l *link) try() (status int, done bool) {
 		return 0, false
 	}
 	l.compiler = findCompiler("/proc", os.Getppid())
+	if l.compiler.probes() {
+		cfg.tracef("run plainly: it is configure's first test")
+		return 0, false
+	}
 	if l.real = l.find.find(l.compiler); l.real == "" {
 		return 0, false
 	}

@@ -86,7 +86,7 @@ func TestTransparent(t *testing.T) {
 			none("twice", append(start, "second.o", "-o", "out")...)
 			none("bad option", append(start, "--no-such-option", "-o", "out")...)
 			none("dangling option", append(start, "-o")...)
-			none("unwritable", append(start, "-o", "/nonexistent/out")...)
+			none("unwritable", append(start, "-o", "absent/out")...)
 			none("not an object", append(start, "a.c", "-o", "out")...)
 			none("device", append(start, "-o", "/dev/null")...)
 			none("configure", append(instead("conftest.o"), "-o", "conftest")...)
@@ -284,13 +284,14 @@ func TestFaultsOfOurs(t *testing.T) {
 	p := newPlace(t)
 	p.write("a.c", hello)
 	p.must("gcc", "-c", "a.c")
+	absent := filepath.Join(p.work, "absent")
 	for _, env := range [][]string{
 		{"TEST_PANIC=early"},
 		{"TEST_SEND_PANICS=1"},
 		{"TEST_CACHE=/proc/none"},
-		{"HOME=/nonexistent", "TEST_CACHE="},
-		{"TEST_RECORDS=/nonexistent"},
-		{"TEST_TRACKED=/nonexistent"},
+		{"HOME=" + absent + "/home", "TMPDIR=" + p.work, "TEST_CACHE="},
+		{"TEST_RECORDS=" + absent},
+		{"TEST_TRACKED=" + absent},
 		{"XALT_EXECUTABLE_TRACKING=no"},
 		{"XALT_WRAP_LINKER=,,w1:,x"},
 	} {
@@ -304,6 +305,9 @@ func TestFaultsOfOurs(t *testing.T) {
 			t.Errorf("%v: the program prints %q", env, got)
 		}
 		p.taken()
+		if _, err := os.Lstat(absent); err == nil {
+			t.Errorf("%v: made %s", env, absent)
+		}
 	}
 }
 
