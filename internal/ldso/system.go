@@ -1,0 +1,215 @@
+package ldso
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Machines, of the ELF header.
+const (
+	em386     = 3
+	emPPC64   = 21
+	emS390    = 22
+	emARM     = 40
+	emX86     = 62
+	emAArch64 = 183
+	emRISCV   = 243
+	emLoong   = 258
+)
+
+// maxInterp is how much of a loader is looked through for its directories.
+const maxInterp = 4 << 20
+
+func isDir(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && st.IsDir()
+}
+
+// realPath returns the path without symbolic links.
+func realPath(path string) string {
+	if p, err := filepath.EvalSymlinks(path); err == nil {
+		path = p
+	}
+	if p, err := filepath.Abs(path); err == nil {
+		path = p
+	}
+	return path
+}
+
+// readSmall reads a configuration file.
+func readSmall(name string) (string, bool) {
+	f, err := open(name)
+	if err != nil {
+		return "", false
+	}
+	defer f.close()
+	text, err := readUpTo(f, 0, uint64(min(max(f.size, 0), 64<<10)))
+	return string(text), err == nil
+}
+
+// system returns the default directories. They are compiled into the loader, and
+// distributions differ, so they are looked for in there: strings that begin and
+// end with a slash, one behind the other.
+func (l *loader) system() []string {
+	if l.sysDirs == nil {
+		dirs := l.compiledDirs()
+		if len(dirs) == 0 {
+			dirs = []string{"/lib", "/usr/lib"}
+			if l.main.class == 2 {
+				dirs = []string{"/lib64", "/usr/lib64"}
+			}
+		}
+		l.sysDirs = &dirs
+	}
+	return *l.sysDirs
+}
+
+func (l *loader) compiledDirs() []string {
+	path := l.interp.path
+	if path == "" {
+		path = "/lib64/ld-linux-x86-64.so.2" // a library is asked about, not a program
+		if l.main.machine != emX86 || l.main.class != 2 {
+			return nil
+		}
+	}
+	f, err := open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.close()
+	text, err := readUpTo(f, 0, uint64(min(max(f.size, 0), maxInterp)))
+	if err != nil {
+		return nil
+	}
+	return dirStrings(text)
+}
+
+// dirStrings finds the longest run of strings such as "/lib/" with a lib in each.
+func dirStrings(text []byte) []string {
+	var best []string
+	for {
+		i := bytes.Index(text, []byte("\x00/"))
+		if i < 0 {
+			return best
+		}
+		text = text[i+1:]
+		var run []string
+		for len(text) > 0 && text[0] == '/' {
+			end := bytes.IndexByte(text[:min(len(text), maxPath)], 0)
+			if end < 3 || text[end-1] != '/' || !bytes.Contains(text[:end], []byte("lib")) || len(run) == 64 {
+				break
+			}
+			run = append(run, string(text[:end-1]))
+			text = text[end+1:]
+		}
+		if len(run) > 1 {
+			text = append([]byte{0}, text...) // the next run may begin right here
+		}
+		if len(run) > len(best) {
+			best = run
+		}
+	}
+}
+
+// isSystem reports whether the path is below a default directory.
+func (l *loader) isSystem(path string) bool {
+	for _, d := range l.system() {
+		if strings.HasPrefix(path, d+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// libName is what $LIB stands for: the first default directory below the root.
+func (l *loader) libName() string {
+	first := strings.TrimPrefix(l.system()[0], "/")
+	return strings.TrimPrefix(first, "usr/")
+}
+
+// platform is what $PLATFORM stands for, "" if that is not known.
+func (l *loader) platform() string {
+	switch l.main.machine {
+	case emX86:
+		return "x86_64"
+	case em386:
+		return "i686"
+	case emAArch64:
+		return "aarch64"
+	}
+	return ""
+}
+
+// muslDirs returns musl's directories: of its path file, else the built-in ones.
+func (l *loader) muslDirs() []string {
+	if l.musDirs == nil {
+		dirs := []string{"/lib", "/usr/local/lib", "/usr/lib"}
+		arch := strings.TrimPrefix(filepath.Base(l.interp.path), "ld-musl-")
+		arch, _, _ = strings.Cut(arch, ".so")
+		if text, ok := readSmall(l.opt.etc("ld-musl-" + arch + ".path")); ok {
+			dirs = strings.FieldsFunc(text, func(r rune) bool { return r == ':' || r == '\n' })
+		}
+		l.musDirs = &dirs
+	}
+	return *l.musDirs
+}
+
+// hwcaps returns the names below glibc-hwcaps that the processor has, best first.
+func (l *loader) hwcaps() []string {
+	if l.levels == nil {
+		var levels []string
+		if text, err := readCPU(); err == nil {
+			levels = cpuLevels(l.main.machine, l.main.data, text)
+		}
+		l.levels = &levels
+	}
+	return *l.levels
+}
+
+// readCPU reads what /proc/cpuinfo says of the first processor.
+func readCPU() (string, error) {
+	f, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text := make([]byte, 16<<10)
+	n, err := f.Read(text)
+	return string(text[:n]), err
+}
+
+// cpuLevels returns the levels of the x86-64 psABI, and those of POWER, that the
+// text of /proc/cpuinfo shows.
+func cpuLevels(machine uint16, data byte, text string) (levels []string) {
+	switch {
+	case machine == emX86:
+		var flags string
+		for line := range strings.Lines(text) {
+			if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "flags" {
+				flags = " " + strings.TrimSpace(value) + " "
+				break
+			}
+		}
+		for _, level := range []struct{ name, flags string }{
+			{"x86-64-v2", "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"},
+			{"x86-64-v3", "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"},
+			{"x86-64-v4", "avx512f avx512bw avx512cd avx512dq avx512vl"},
+		} {
+			for f := range strings.SplitSeq(level.flags, " ") {
+				if !strings.Contains(flags, " "+f+" ") {
+					return levels
+				}
+			}
+			levels = append([]string{level.name}, levels...)
+		}
+	case machine == emPPC64 && data == 1:
+		for _, p := range []string{"POWER10", "POWER9"} {
+			if strings.Contains(text, p) || len(levels) > 0 {
+				levels = append(levels, strings.ToLower(p))
+			}
+		}
+	}
+	return levels
+}
