@@ -19,13 +19,15 @@ import (
 
 const name = "xalt-wrap"
 
-const usage = `xalt-wrap runs a launcher such as mpirun or srun so that nobody notices, and
-emits XALT's records of what ran.
+const usage = `xalt-wrap runs a launcher such as mpirun or srun, or the linker, so that nobody
+notices, and emits XALT's records of what ran and what was linked.
 
 Usage:
   xalt-wrap [flags] -- COMMAND ARG...   run a command
   COMMAND ARG...                        the same, through a link or copy of that
                                         name before the real one on PATH
+  ld ARG...                             link, through a link called ld, ld.bfd,
+                                        ld.gold, ld.lld or ld.mold on COMPILER_PATH
   xalt-wrap flush [flags]               send what the spool directory holds
   xalt-wrap pkg [flags]                 record that a program of this run
                                         imported a package
@@ -36,6 +38,8 @@ Usage:
 Example:
   ln -s /usr/local/bin/xalt-wrap /opt/xalt/bin/mpirun
   PATH=/opt/xalt/bin:$PATH mpirun -n 4 ./a.out
+  ln -s /usr/local/bin/xalt-wrap /opt/xalt/bin/ld
+  COMPILER_PATH=/opt/xalt/bin gcc -o a.out a.c
 
 XALT_EXECUTABLE_TRACKING=no switches it off, XALT_TRACING=yes explains what is
 done on standard error.
@@ -57,9 +61,6 @@ func commands() map[string]command {
 	}
 }
 
-// tools are the parts that know more about programs than the launch role.
-func tools() launch.Tools { return launch.Tools{} }
-
 // run is the whole command; args are os.Args.
 func run(args, environ []string, stdout, stderr io.Writer) (status int) {
 	if len(args) == 0 {
@@ -70,7 +71,11 @@ func run(args, environ []string, stdout, stderr io.Writer) (status int) {
 			status = launch.LastResort(args, environ, stderr)
 		}
 	}()
-	if base := path.Base(args[0]); base != name {
+	base := path.Base(args[0])
+	if isLinker(base) {
+		return link(args, environ)
+	}
+	if base != name {
 		return launch.Run(launch.Options{
 			Name: base, Args: args, Link: true, Environ: environ, Stderr: stderr, Settings: settings(environ, stderr), Tools: tools(),
 		})
@@ -171,7 +176,7 @@ func settings(environ []string, stderr io.Writer) func([]string) (emit.Config, f
 		trace := func(string, ...any) {}
 		getenv := getenvOf(environ)
 		if slices.Contains([]string{"yes", "run"}, strings.ToLower(getenv("XALT_TRACING"))) {
-			trace = func(format string, args ...any) { fmt.Fprintf(stderr, name+": "+format+"\n", args...) }
+			trace = traceTo(stderr)
 		}
 		var s common
 		err := cli.Parse(s.define(io.Discard), flags)
@@ -185,6 +190,10 @@ func settings(environ []string, stderr io.Writer) func([]string) (emit.Config, f
 		}
 		return c, trace
 	}
+}
+
+func traceTo(w io.Writer) func(string, ...any) {
+	return func(format string, args ...any) { fmt.Fprintf(w, name+": "+format+"\n", args...) }
 }
 
 // getenvOf looks a variable up when it is asked for: most are not.

@@ -30,6 +30,13 @@ const (
 	TransportNone   = "none"
 )
 
+// What SOURCE_DATE_EPOCH makes of a link's watermark.
+const (
+	ReproducibleDerive = "derive"
+	ReproducibleOmit   = "omit"
+	ReproducibleIgnore = "ignore"
+)
+
 // Formats of a syslog message.
 const (
 	FormatRFC3164 = "rfc3164"
@@ -66,8 +73,11 @@ type Config struct {
 	HashLimit     int64 `toml:"hash-limit"` // bytes of files that are hashed for one record
 	HashLibraries bool  `toml:"hash-libraries"`
 
-	Env         []string `toml:"env"`     // replaces the built-in list of names that are kept
-	EnvAdd      []string `toml:"env-add"` // names that are kept as well
+	Env              []string `toml:"env"`               // replaces the built-in list of names that are kept
+	EnvAdd           []string `toml:"env-add"`           // names that are kept as well
+	TrackedLibraries string   `toml:"tracked-libraries"` // file with names of libraries whose functions are recorded at links
+	Reproducible     string   `toml:"reproducible"`      // the watermark with SOURCE_DATE_EPOCH; default: derive
+
 	NoRedact    bool     `toml:"no-redact"`
 	RedactFlags []string `toml:"redact-flags"` // more flags whose values are secret
 }
@@ -177,6 +187,7 @@ func (c *Config) Check() error {
 	}
 	errs := []error{
 		one("transport", c.Transport, TransportSyslog, TransportUDP, TransportTCP, TransportTLS, TransportFile, TransportStdout, TransportNone),
+		one("reproducible", c.Reproducible, "", ReproducibleDerive, ReproducibleOmit, ReproducibleIgnore),
 		one("format", c.Format, "", FormatRFC3164, FormatRFC5424),
 	}
 	if c.Facility == "" || facility(c.Facility) < 0 {

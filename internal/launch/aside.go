@@ -148,7 +148,7 @@ func above(list []process, args []string, job Job, parse JobParser, getenv func(
 		if slices.Equal(command[1:], args[1:]) && path.Base(command[0]) == path.Base(args[0]) {
 			repeated++
 		}
-		for _, a := range parse(name, command, getenv).Programs {
+		for _, a := range parse(name, "", command, getenv).Programs {
 			for _, b := range job.Programs {
 				if path.Base(a.Path) == path.Base(b.Path) && absolute(a.Path) == absolute(b.Path) {
 					nested = true

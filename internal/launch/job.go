@@ -26,8 +26,9 @@ type Job struct {
 }
 
 // JobParser reads the command line of the launcher called name: args are the
-// whole of it, args[0] included. What cannot be told is left zero.
-type JobParser func(name string, args []string, getenv func(string) string) Job
+// whole of it, args[0] included. What cannot be told is left zero. file is the
+// launcher's path; without it the parser should be quick, and look at no files.
+type JobParser func(name, file string, args []string, getenv func(string) string) Job
 
 // Libraries returns the libraries that the dynamic loader takes for an
 // executable in an environment.
@@ -39,7 +40,7 @@ type Watermark func(executable string) ([]emit.Variable, error)
 
 // CommandAsProgram is the parser that knows no launcher: the command is the
 // executable, and its tasks are unknown.
-func CommandAsProgram(_ string, args []string, _ func(string) string) Job {
+func CommandAsProgram(_, _ string, args []string, _ func(string) string) Job {
 	if len(args) == 0 {
 		return Job{}
 	}

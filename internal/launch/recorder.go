@@ -101,7 +101,7 @@ func (r *recorder) runs() []emit.Run {
 		cwd = emit.Unknown
 	}
 	job := emit.FindJob(r.getenv, func(file string) string { return string(readSmall(file, 1<<20)) })
-	parsed := r.tools.parse(l.name, l.args, r.getenv)
+	parsed := r.tools.parse(l.name, l.program, l.args, r.getenv)
 	began := time.Now()
 	env := r.config.Environment(r.environ)
 	envTime := time.Since(began)
@@ -250,16 +250,16 @@ type Tools struct {
 }
 
 // parse never fails and never returns more than it was asked.
-func (t Tools) parse(name string, args []string, getenv func(string) string) (job Job) {
+func (t Tools) parse(name, file string, args []string, getenv func(string) string) (job Job) {
 	defer func() {
 		if recover() != nil {
-			job = CommandAsProgram(name, args, getenv)
+			job = CommandAsProgram(name, file, args, getenv)
 		}
 	}()
 	if t.Parse == nil {
-		return CommandAsProgram(name, args, getenv)
+		return CommandAsProgram(name, file, args, getenv)
 	}
-	return t.Parse(name, args, getenv)
+	return t.Parse(name, file, args, getenv)
 }
 
 func (t Tools) libraries(executable string, getenv func(string) string) (list []string) {

@@ -150,7 +150,7 @@ func (w *wrapper) prepare() (started bool) {
 // aside returns why not to come before the program, "" to do it.
 func (w *wrapper) aside() string {
 	list := ancestors()
-	job := w.Tools.parse(w.Name, w.Args, w.getenv)
+	job := w.Tools.parse(w.Name, "", w.Args, w.getenv)
 	nested, repeated := above(list, w.Args, job, w.Tools.parse, w.getenv)
 	if repeated > 0 && !strings.Contains(w.Args[0], "/") {
 		// A program of that name that calls us again: not that one, the next.

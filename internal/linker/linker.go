@@ -55,6 +55,8 @@ type Config struct {
 	Tracked      []string
 	TrackedFile  string
 	Reproducible Reproducible
+	// Redact replaces what is secret in the compiler's command line; nil: nothing is.
+	Redact func([]string) []string
 	// CacheDir keeps what compilers and linkers say of themselves. It must belong to
 	// the user alone. Default: xalt-wrap in $XDG_CACHE_HOME or ~/.cache, or else in
 	// the temporary directory.
