@@ -95,7 +95,7 @@ func newPlace(t testing.TB) *place {
 			p.env = append(p.env, e)
 		}
 	}
-	p.env = append(p.env, "TEST_RECORDS="+p.records, "TEST_CACHE="+filepath.Join(dir, "cache"), "TEST_TRACE="+p.trace, "LC_ALL=C.UTF-8")
+	p.env = append(p.env, "TEST_RECORDS="+p.records, "TEST_CACHE="+filepath.Join(dir, "cache"), "TEST_TRACE="+p.trace, "LC_ALL=C.UTF-8", "GORACE=atexit_sleep_ms=0")
 	return p
 }
 
