@@ -154,7 +154,7 @@ func link(args, environ []string) (status int) {
 	sender.Sender = emit.NewSender(c, emit.SenderOptions{Syshost: syshost, User: sender.user, Host: host, Stdout: os.Stdout, Trace: tracer(trace)})
 	return linker.Run(linker.Config{
 		Version: cli.Version, Syshost: syshost, User: sender.user, Host: host, Env: environ, NewUUID: func() string { return emit.NewUUID(time.Now()) },
-		TrackedFile: c.TrackedLibraries, Reproducible: reproducible(c.Reproducible), Trace: trace,
+		TrackedFile: c.TrackedLibraries, Reproducible: reproducible(c.Reproducible), Redact: c.Redact, Trace: trace,
 	}, args, os.Stdin, os.Stdout, os.Stderr, sender)
 }
 

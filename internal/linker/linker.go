@@ -308,6 +308,9 @@ func (l *link) describe(inv *invocation) (rec *record, mark []byte) {
 			rec.path = c.args[0]
 		}
 	}
+	if cfg.Redact != nil {
+		rec.line = cfg.Redact(rec.line)
+	}
 	if rec.user == "" {
 		rec.user = cfg.getenv("USER")
 	}
