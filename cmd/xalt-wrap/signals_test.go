@@ -283,9 +283,21 @@ func TestStopAndContinue(t *testing.T) {
 	r.sideReady()
 	wrapper := r.cmd.Process.Pid
 	stopped := func() syscall.Signal {
+		t.Helper()
 		var ws syscall.WaitStatus
-		if _, err := syscall.Wait4(wrapper, &ws, syscall.WUNTRACED, nil); err != nil || !ws.Stopped() {
-			t.Fatalf("%v, %v", ws, err)
+		deadline := time.Now().Add(time.Minute)
+		for {
+			pid, err := syscall.Wait4(wrapper, &ws, syscall.WUNTRACED|syscall.WNOHANG, nil)
+			if err != nil || pid == wrapper && !ws.Stopped() {
+				t.Fatalf("%v, %v", ws, err)
+			}
+			if pid == wrapper {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the wrapper does not stop")
+			}
+			time.Sleep(time.Millisecond)
 		}
 		waitState(t, r.pid, "T")
 		return ws.StopSignal()

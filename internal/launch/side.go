@@ -110,7 +110,7 @@ func decodeLaunch(b []byte) (launch, error) {
 // How long the side job lets things take.
 const (
 	slowDetail  = 5 * time.Second       // then the start record goes out without hashes
-	lateDetail  = 25 * time.Millisecond // the same, after the program ended
+	lateDetail  = 25 * time.Millisecond // the same for the end record after the program ended, or most of end-wait
 	stoppedPoll = 100 * time.Millisecond
 )
 
@@ -231,7 +231,7 @@ func (s *side) record(r *recorder, stages <-chan []emit.Run) {
 				s.untilContinued()
 				continue
 			}
-			late := time.NewTimer(lateDetail)
+			late := time.NewTimer(max(lateDetail, time.Duration(r.config.EndWait)*3/4))
 			for got < 2 && stages != nil {
 				select {
 				case runs = <-stages:
