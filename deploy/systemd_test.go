@@ -98,6 +98,17 @@ func TestExamples(t *testing.T) {
 		}
 		text = strings.ReplaceAll(text, pair[0], pair[1])
 	}
+	wrap := filepath.Join(dir, "xalt-wrap")
+	if out, err := exec.Command("go", "build", "-o", wrap, "xaltpipe/cmd/xalt-wrap").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	settings := mustRead(t, "etc/xalt-wrap.toml")
+	for name, text := range map[string]string{"as it is": settings, "in full": regexp.MustCompile(`(?m)^#([a-z\[])`).ReplaceAllString(settings, "$1")} {
+		mustWrite(t, filepath.Join(dir, "xalt-wrap.toml"), text, 0o600)
+		if out, err := exec.Command(wrap, "config", "--config", filepath.Join(dir, "xalt-wrap.toml")).CombinedOutput(); err != nil {
+			t.Errorf("xalt-wrap.toml %s: %v\n%s", name, err, out)
+		}
+	}
 	mustWrite(t, filepath.Join(dir, "full.toml"), text, 0o600)
 	if out, err := exec.Command(program, "--config", filepath.Join(dir, "full.toml"), "-q", "../testdata/xalt.log").CombinedOutput(); err != nil {
 		t.Errorf("syslog2db with all settings: %v\n%s", err, out)
