@@ -24,14 +24,14 @@ func TestGroup(t *testing.T) {
 		steps    []step
 		want     []syscall.Signal
 	}{
-		{"to us alone", false, false, []step{{'o', term, 0}, {'x', 0, 39}, {'x', 0, 40}}, []syscall.Signal{term}},
-		{"not yet", false, false, []step{{'o', term, 0}, {'x', 0, 39}}, nil},
-		{"to the group, report after", false, false, []step{{'o', term, 0}, {'t', term, 5}, {'x', 0, 60}}, nil},
-		{"to the group, report before", false, false, []step{{'t', term, 0}, {'o', term, 5}, {'x', 0, 60}}, nil},
-		{"once to the group and once to us", false, false, []step{{'o', term, 0}, {'o', term, 1}, {'t', term, 5}, {'x', 0, 60}}, []syscall.Signal{term}},
-		{"another signal is reported", false, false, []step{{'o', term, 0}, {'t', intr, 5}, {'x', 0, 60}}, []syscall.Signal{term}},
-		{"an old report does not count", false, false, []step{{'t', term, 0}, {'o', term, 1500}, {'x', 0, 1600}}, []syscall.Signal{term}},
-		{"in order", false, false, []step{{'o', term, 0}, {'o', intr, 1}, {'o', winch, 2}, {'x', 0, 60}}, []syscall.Signal{term, intr, winch}},
+		{"to us alone", false, false, []step{{'o', term, 0}, {'x', 0, 99}, {'x', 0, 100}}, []syscall.Signal{term}},
+		{"not yet", false, false, []step{{'o', term, 0}, {'x', 0, 99}}, nil},
+		{"to the group, report after", false, false, []step{{'o', term, 0}, {'t', term, 5}, {'x', 0, 120}}, nil},
+		{"to the group, report before", false, false, []step{{'t', term, 0}, {'o', term, 5}, {'x', 0, 120}}, nil},
+		{"once to the group and once to us", false, false, []step{{'o', term, 0}, {'o', term, 1}, {'t', term, 5}, {'x', 0, 120}}, []syscall.Signal{term}},
+		{"another signal is reported", false, false, []step{{'o', term, 0}, {'t', intr, 5}, {'x', 0, 120}}, []syscall.Signal{term}},
+		{"an old report does not count", false, false, []step{{'t', term, 0}, {'o', term, 1500}, {'x', 0, 1660}}, []syscall.Signal{term}},
+		{"in order", false, false, []step{{'o', term, 0}, {'o', intr, 1}, {'o', winch, 2}, {'x', 0, 120}}, []syscall.Signal{term, intr, winch}},
 		{"without side job", true, false, []step{{'o', term, 0}, {'o', intr, 0}}, []syscall.Signal{term, intr}},
 		{"without side job in the foreground", true, true, []step{{'o', term, 0}, {'o', intr, 0}}, []syscall.Signal{term}},
 	} {

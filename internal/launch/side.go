@@ -117,6 +117,9 @@ const (
 // Side is the side job. settings reads the configuration, and says whether to
 // explain what is done, from xalt-wrap's own flags.
 func Side(settings func(flags []string) (emit.Config, func(string, ...any)), tools Tools) error {
+	// The kernel gives signals to the first thread, which must not be the one
+	// whose priority is lowered.
+	runtime.LockOSThread()
 	closeInherited()
 	syscall.CloseOnExec(sideSocket)
 	buf := make([]byte, maxLaunch)

@@ -215,7 +215,7 @@ func (w *wrapper) environment() []string {
 
 // groupGrace is how long a signal waits for the side job to say that it got
 // the same.
-const groupGrace = 40 * time.Millisecond
+const groupGrace = 100 * time.Millisecond
 
 // supervise waits for the program's end.
 func (w *wrapper) supervise() (status int) {
