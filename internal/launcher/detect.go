@@ -145,8 +145,15 @@ func byVariables(file string, getenv func(string) string) Flavour {
 		return Unknown
 	}
 	for _, s := range []sign{
-		{Intel, "I_MPI_ROOT"}, {OpenMPI, "OPAL_PREFIX"}, {OpenMPI, "OMPI_PREFIX"}, {OpenMPI, "OPENMPI_ROOT"},
-		{OpenMPI, "OMPI_HOME"}, {MPT, "MPT_ROOT"}, {MPICH, "MPICH_HOME"}, {MPICH, "MV2_HOME"}, {Spectrum, "OMPI_SPECTRUM_ROOT"},
+		{Intel, "I_MPI_ROOT"},
+		{OpenMPI, "OPAL_PREFIX"},
+		{OpenMPI, "OMPI_PREFIX"},
+		{OpenMPI, "OPENMPI_ROOT"},
+		{OpenMPI, "OMPI_HOME"},
+		{MPT, "MPT_ROOT"},
+		{MPICH, "MPICH_HOME"},
+		{MPICH, "MV2_HOME"},
+		{Spectrum, "OMPI_SPECTRUM_ROOT"},
 	} {
 		root := getenv(s.text)
 		if root == "" || !filepath.IsAbs(root) {

@@ -79,7 +79,7 @@ func (p *parser) linesFile(name string, outer *settings) {
 			s := settings{perNode: outer.perNode, threads: outer.threads, omp: outer.omp, dir: outer.dir}
 			i, ended, doubt := p.table.scan(words, 0, s.see)
 			if doubt == "" && !ended && p.table.has("hosts") {
-				i, _, doubt = p.hostWords(words, i, &s)
+				i, _ = p.hostWords(words, i, &s)
 			}
 			if doubt == "" && (s.stop || s.ranksFile || s.configWord || s.appFile != "" || s.configFile != "") {
 				doubt = "an option that a file of programs cannot have"
@@ -145,7 +145,7 @@ func (p *parser) erf(words []string, base int, s *settings) {
 			continue // the preamble
 		}
 		head = strings.TrimSuffix(strings.TrimSpace(head), ":")
-		n := Count{}
+		var n Count
 		if list, ok := strings.CutPrefix(head, "rank:"); ok {
 			n = countRanks(strings.TrimSpace(list))
 		} else {

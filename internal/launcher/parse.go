@@ -99,7 +99,7 @@ func (p *parser) fluxCommand(args []string) int {
 func (p *parser) segment(args []string, i int, s *settings) (next int, ok bool) {
 	i, ended, doubt := p.table.scan(args, i, s.see)
 	if doubt == "" && !ended && p.table.has("hosts") {
-		i, ended, doubt = p.hostWords(args, i, s)
+		i, ended = p.hostWords(args, i, s)
 	}
 	if doubt != "" {
 		p.doubt(doubt)
@@ -148,16 +148,16 @@ func (p *parser) segment(args []string, i int, s *settings) (next int, ok bool) 
 
 // hostWords reads what MPT allows before the program: a host list, a number of
 // tasks, and options behind the host list. The number holds for each host.
-func (p *parser) hostWords(args []string, i int, s *settings) (next int, ended bool, doubt string) {
+func (p *parser) hostWords(args []string, i int, s *settings) (next int, ended bool) {
 	if s.tasks.told || i >= len(args) || p.job.Launcher == "mpiexec_mpt" {
-		return i, false, ""
+		return i, false
 	}
 	if isDigits(args[i]) {
 		s.tasks = tell(parseCount(args[i]))
-		return i + 1, false, ""
+		return i + 1, false
 	}
 	if i+1 >= len(args) || strings.ContainsAny(args[i], "/.=") && !strings.Contains(args[i], ",") {
-		return i, false, ""
+		return i, false
 	}
 	hosts := countHosts(args[i])
 	next = i + 1
@@ -167,18 +167,19 @@ func (p *parser) hostWords(args []string, i int, s *settings) (next int, ended b
 		next++
 	case strings.HasPrefix(args[next], "-"):
 		var more settings
+		var doubt string
 		next, ended, doubt = p.table.scan(args, next, more.see)
 		if doubt != "" || !more.tasks.told {
-			return i, false, "" // they are the arguments of a program
+			return i, false // they are the arguments of a program
 		}
 		s.tasks = more.tasks
 		s.threads = more.threads.or(s.threads)
 	default:
-		return i, false, ""
+		return i, false
 	}
 	s.tasks.count = s.tasks.count.times(hosts)
 	s.nodes = tell(hosts)
-	return next, ended, ""
+	return next, ended
 }
 
 // rankWords skips what mpirun_rsh has before the program: a host for each task,

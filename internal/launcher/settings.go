@@ -68,7 +68,7 @@ func (s *settings) see(_ string, o option, vals []string) bool {
 		s.gpusPerTask = tell(parseTyped(last))
 	case "sets":
 		s.sets = tell(parseCount(last))
-	case "persets":
+	case "perset":
 		s.perSet = tell(parseCount(last))
 	case "cpuset":
 		s.cpuSet = tell(parseCount(last))

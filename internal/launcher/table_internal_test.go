@@ -9,7 +9,7 @@ import (
 // TestOptions reads options.txt more strictly than the package does.
 func TestOptions(t *testing.T) {
 	styles := strings.Fields("launcher getopt dashes abbrev colon inherit one strict fill apart bare numeric assign hosts ranks first last after plain aside image optioned own bring")
-	meanings := strings.Fields("tasks nodes threads gpus pernode gpupernode gpupertask sets persets cpuset gpuset sethost gres tres map onepernode bynode env envs dir hosts nodelist hostfile ranksfile appfile configfile erf many split rest aside stop")
+	meanings := strings.Fields("tasks nodes threads gpus pernode gpupernode gpupertask sets perset cpuset gpuset sethost gres tres map onepernode bynode env envs dir hosts nodelist hostfile ranksfile appfile configfile erf many split rest aside stop")
 	tables := make(map[string]bool)
 	var options map[string]bool
 	var style []string
@@ -31,7 +31,7 @@ func TestOptions(t *testing.T) {
 			}
 			table, style, options = head, strings.Fields(rest), make(map[string]bool)
 			for _, s := range style {
-				if key, _, ok := strings.Cut(s, "="); !slices.Contains(styles, s) && !(ok && (key == "word" || key == "sub")) {
+				if key, _, ok := strings.Cut(s, "="); !slices.Contains(styles, s) && (!ok || key != "word" && key != "sub") {
 					t.Errorf("line %d: no such style: %q", i+1, s)
 				}
 			}

@@ -2,6 +2,7 @@ package ldso
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"strconv"
@@ -69,7 +70,7 @@ type segment struct {
 func readObject(r io.ReaderAt, size int64) (*object, error) {
 	var head [1024]byte // the ELF header, and most often all program headers
 	n, err := r.ReadAt(head[:], 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if n < 52 || string(head[:4]) != "\x7fELF" || head[6] != 1 {
@@ -286,7 +287,7 @@ func readUpTo(r io.ReaderAt, offset, n uint64) ([]byte, error) {
 	}
 	text := make([]byte, n)
 	k, err := r.ReadAt(text, int64(offset))
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return text[:k], nil
@@ -321,17 +322,17 @@ func open(path string) (*file, error) {
 	}
 	var st syscall.Stat_t
 	if err := syscall.Fstat(fd, &st); err != nil {
-		syscall.Close(fd)
+		_ = syscall.Close(fd)
 		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		syscall.Close(fd)
+		_ = syscall.Close(fd)
 		return nil, &os.PathError{Op: "open", Path: path, Err: ErrFormat}
 	}
 	return &file{fd: fd, size: st.Size, id: fileID{st.Dev, st.Ino}, mode: st.Mode, uid: st.Uid, gid: st.Gid}, nil
 }
 
-func (f *file) close() { syscall.Close(f.fd) }
+func (f *file) close() { _ = syscall.Close(f.fd) } // it was only read
 
 // ReadAt implements [io.ReaderAt].
 func (f *file) ReadAt(p []byte, off int64) (int, error) {

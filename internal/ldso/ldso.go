@@ -155,7 +155,7 @@ func interpreter(words []string, opt Options) string {
 	arg := words[1]
 	if rest, ok := strings.CutPrefix(arg, "-S"); ok {
 		arg = ""
-		for _, w := range strings.Fields(rest) {
+		for w := range strings.FieldsSeq(rest) {
 			if !strings.HasPrefix(w, "-") && !strings.Contains(w, "=") {
 				arg = w
 				break

@@ -651,7 +651,9 @@ func TestCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		best := "c/libx.so.2"
-		if runtime.GOARCH == "amd64" { // there is no other way to know the level than the loader's
+		// In the format "compat" ldconfig and ld.so disagree about offsets of names
+		// below glibc-hwcaps, and ld.so (2.36) takes the plain library. So do we.
+		if format == "new" && runtime.GOARCH == "amd64" { // there is no other way to know the level than the loader's
 			out, err := exec.Command(r.Interp, "--help").Output()
 			if err != nil {
 				t.Fatal(err)

@@ -212,7 +212,7 @@ func (l *loader) search(m *mapped, name string) {
 	if l.inDirs(m, name, l.env()) || l.inDirs(m, name, l.runpath(parent)) {
 		return
 	}
-	if path := l.cached(name); path != "" && !(parent.noDefLib && l.isSystem(path)) && l.try(m, path) {
+	if path := l.cached(name); path != "" && (!parent.noDefLib || !l.isSystem(path)) && l.try(m, path) {
 		return
 	}
 	if !parent.noDefLib {
