@@ -57,7 +57,7 @@ func TestWhole(t *testing.T) {
 	config := filepath.Join(dir, "xalt-wrap.toml")
 	mustWrite(t, config, fmt.Sprintf("syshost = \"oracle\"\nsocket = %q\ntracked-libraries = %q\ndeadline = \"20s\"\nend-wait = \"20s\"\n", socket, dir+"/maps/xlibmap.list"), 0o644)
 
-	sh := func(script string) string {
+	sh := func(script string) {
 		t.Helper()
 		cmd := exec.Command("sh", "-e", "-c", script)
 		cmd.Dir = dir
@@ -66,7 +66,6 @@ func TestWhole(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", script, err, out)
 		}
-		return string(out)
 	}
 	sh(gcc + " -shared -fPIC -o " + apps + "/libanswer.so answer.c")
 	// The map: spider, then rmap-merge.
