@@ -13,8 +13,11 @@ import (
 )
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50) // memory is dearer than time beside other services
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		// Collect garbage rarely while there is little, and often enough that
+		// memory stays flat once there is more.
+		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(72 << 20)
 	}
 	os.Exit(cli.Main("syslog2db", run))
 }

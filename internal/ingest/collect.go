@@ -25,6 +25,7 @@ type collector struct {
 	last   *collected
 	held   int // bytes in groups
 	ready  []ready
+	want   int // records in the batch at which it is full
 	// Identities of records in this batch and in the one being written, which
 	// the store cannot know yet.
 	done, doneBefore map[xalt.Identity]struct{}
@@ -78,9 +79,14 @@ func newCollector(opts *Options, store Store) *collector {
 		opts: opts, store: store, resolver: newResolver(opts), selected: opts.Selection(),
 		done: make(map[xalt.Identity]struct{}), parked: make(map[xalt.Identity]int64),
 	}
+	c.want = min(firstBatch, opts.BatchRecords)
 	c.reset()
 	return c
 }
+
+// firstBatch is how many records the first batch has; each has twice as many as
+// the one before, so that the store has something to do early.
+const firstBatch = 512
 
 // reset starts an empty batch.
 func (c *collector) reset() {
@@ -93,7 +99,7 @@ func (c *collector) reset() {
 
 // full reports whether the batch should be written.
 func (c *collector) full() bool {
-	return c.batch.records+len(c.ready) >= c.opts.BatchRecords || len(c.done) >= 8*c.opts.BatchRecords ||
+	return c.batch.records+len(c.ready) >= c.want || len(c.done) >= 8*c.opts.BatchRecords ||
 		c.held+c.batch.bytes > c.opts.BatchBytes
 }
 

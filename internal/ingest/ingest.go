@@ -229,6 +229,7 @@ func (in *Ingester) commit(ctx context.Context, advance func() *Advance) error {
 	if advance != nil {
 		b.Advance = advance()
 	}
+	in.c.want = min(2*in.c.want, in.opts.BatchRecords)
 	in.writing = make(chan written, 1)
 	go func(done chan<- written) {
 		outcome, err := in.store.Write(ctx, b)

@@ -28,7 +28,6 @@ type resolver struct {
 	accounts map[string]string // default account by user
 	zone     *time.Location
 
-	keyer     *xalt.Keyer
 	words     *cache[Hash, *Object] // objects that sets share
 	objects   *cache[objectsKey, *Set[Object]]
 	env       *cache[xalt.Key, *Set[EnvVar]]
@@ -48,7 +47,6 @@ const cachedMembers = 60_000
 func newResolver(o *Options) *resolver {
 	return &resolver{
 		modules: o.Modules, filter: o.Filter, accounts: o.Accounts, zone: o.Zone,
-		keyer: xalt.NewKeyer(),
 		words: newCache[Hash, *Object](cachedMembers), objects: newCache[objectsKey, *Set[Object]](cachedMembers),
 		env: newCache[xalt.Key, *Set[EnvVar]](cachedMembers), functions: newCache[xalt.Key, *Set[Function]](cachedMembers),
 	}
@@ -112,8 +110,8 @@ func (r *resolver) addRun(b *Batch, rec *xalt.Record) Fate {
 	}
 	row := Run{Run: run, Digest: rec.Digest, Date: r.local(run.StartTime, time.DateTime)}
 	row.Module, row.MapID = r.module(run.Syshost, run.ExecPath)
-	row.Objects = r.objectSet(b, run.Syshost, run.LibA)
-	row.Env = r.envSet(b, run.EnvT)
+	row.Objects = r.objectSet(b, objectsKey{run.Syshost, rec.Objects}, run.LibA)
+	row.Env = r.envSet(b, rec.Others, run.EnvT)
 	run.LibA, run.EnvT = nil, nil // they hold the whole text
 	b.counts.newest(run.Syshost, run.StartTime)
 	b.bytes += len(run.Cmdline) + len(run.ExecPath) + len(run.Cwd) + rowBytes
@@ -129,8 +127,8 @@ func (r *resolver) addLink(b *Batch, rec *xalt.Record) Fate {
 	}
 	row := Link{Link: link, Digest: rec.Digest, Date: r.local(link.BuildEpoch, time.DateOnly) + " 00:00:00"}
 	row.Module, row.MapID = r.module(link.BuildSyshost, link.LinkPath)
-	row.Objects = r.objectSet(b, link.BuildSyshost, link.LinkA)
-	row.Functions = r.functionSet(b, link.Functions)
+	row.Objects = r.objectSet(b, objectsKey{link.BuildSyshost, rec.Objects}, link.LinkA)
+	row.Functions = r.functionSet(b, rec.Others, link.Functions)
 	link.LinkA, link.Functions = nil, nil
 	b.counts.newest(link.BuildSyshost, link.BuildEpoch)
 	b.bytes += len(link.LinkLine) + len(link.ExecPath) + len(link.Cwd) + rowBytes
@@ -138,8 +136,7 @@ func (r *resolver) addLink(b *Batch, rec *xalt.Record) Fate {
 	return FateStored
 }
 
-func (r *resolver) objectSet(b *Batch, syshost string, raw []byte) *Set[Object] {
-	key := objectsKey{syshost, r.keyer.Key(raw)}
+func (r *resolver) objectSet(b *Batch, key objectsKey, raw []byte) *Set[Object] {
 	if s, ok := r.objects.get(key); ok {
 		return s
 	}
@@ -148,13 +145,13 @@ func (r *resolver) objectSet(b *Batch, syshost string, raw []byte) *Set[Object] 
 	members := make([]*Object, 0, len(list))
 	fresh := 0
 	for _, o := range list {
-		hash := ObjectHash(syshost, o.Path, o.HashID)
+		hash := ObjectHash(key.syshost, o.Path, o.HashID)
 		m, ok := r.words.get(hash)
 		if !ok {
-			m = &Object{Hash: hash, Syshost: syshost}
+			m = &Object{Hash: hash, Syshost: key.syshost}
 			m.Path, m.HashID = detach(o.Path, o.HashID)
 			m.LibType = xalt.LibType(m.Path)
-			m.Module, m.MapID = r.module(syshost, o.Path)
+			m.Module, m.MapID = r.module(key.syshost, o.Path)
 			r.words.put(hash, m, 1+len(o.Path)/256)
 			b.bytes += len(o.Path) + rowBytes/4
 			fresh++
@@ -167,8 +164,7 @@ func (r *resolver) objectSet(b *Batch, syshost string, raw []byte) *Set[Object] 
 	return s
 }
 
-func (r *resolver) envSet(b *Batch, raw []byte) *Set[EnvVar] {
-	key := r.keyer.Key(raw)
+func (r *resolver) envSet(b *Batch, key xalt.Key, raw []byte) *Set[EnvVar] {
 	if s, ok := r.env.get(key); ok {
 		return s
 	}
@@ -185,8 +181,7 @@ func (r *resolver) envSet(b *Batch, raw []byte) *Set[EnvVar] {
 	return s
 }
 
-func (r *resolver) functionSet(b *Batch, raw []byte) *Set[Function] {
-	key := r.keyer.Key(raw)
+func (r *resolver) functionSet(b *Batch, key xalt.Key, raw []byte) *Set[Function] {
 	if s, ok := r.functions.get(key); ok {
 		return s
 	}

@@ -340,7 +340,11 @@ func (w *writer) loadClaims(ctx context.Context, runs []ingest.Run) (map[string]
 		}
 	}
 	columns := strings.Join(runColumns(&w.db.dialect), ", ")
-	for _, table := range [...]string{"xalt_run", "run_conflict"} {
+	tables, err := w.unlessEmpty(ctx, "xalt_run", "run_conflict")
+	if err != nil {
+		return nil, err
+	}
+	for _, table := range tables {
 		query := "SELECT run_id, " + columns + " FROM " + table + " WHERE run_uuid IN (%s)"
 		err := in(ctx, w.db, w.tx, query, uuids, textArg, func(rows *sql.Rows) error {
 			c, err := w.db.dialect.scanClaim(rows)

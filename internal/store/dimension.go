@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -66,6 +67,9 @@ func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash,
 	}
 	var rows [][]any
 	for len(todo) > 0 {
+		// In the order of the key, which for most is that of the hash, a look-up
+		// and an insertion touch each page once.
+		slices.SortFunc(todo, func(a, b open) int { return bytes.Compare(hashes[a.index][:], hashes[b.index][:]) })
 		candidates := make([]int64, len(todo))
 		for k, o := range todo {
 			candidates[k] = w.db.deriveID(hashes[o.index], o.n)
@@ -107,8 +111,6 @@ func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash,
 		ids[i] = ids[first[hashes[i]]]
 	}
 	if len(rows) > 0 {
-		// In the order of the key an insertion touches each page once; the
-		// index on the hash has the same order.
 		slices.SortFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(int64), b[0].(int64)) })
 		err = w.db.insert(ctx, w.tx, d.table, append([]string{d.id, "hash"}, d.columns...), rows, "")
 	}

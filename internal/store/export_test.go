@@ -1,5 +1,7 @@
 package store
 
+import "database/sql"
+
 // FailWrites makes every step of a transaction ask f first; f's error ends it
 // as a fault of the database would.
 func (db *DB) FailWrites(f func(step string) error) { db.onWrite = f }
@@ -9,3 +11,6 @@ func (db *DB) NarrowIDs(bits uint) { db.idBits = bits }
 
 // Forget empties the caches.
 func (db *DB) Forget() { db.known, db.unions = newIDCache(), newUnionCache() }
+
+// SQL returns the pool of connections.
+func (db *DB) SQL() *sql.DB { return db.sql }

@@ -77,7 +77,12 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 	}
 	config.RuntimeParams["timezone"] = "UTC"
 	config.RuntimeParams["client_encoding"] = "UTF8"
-	pool := stdlib.OpenDB(*config)
+	// A plan that was made while a table was small goes through all of it, and
+	// would be kept while the table grows.
+	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan")
+		return err
+	}))
 	pool.SetMaxOpenConns(4)
 	return pool, nil
 }

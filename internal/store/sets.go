@@ -9,6 +9,20 @@ import (
 	"xaltpipe/internal/ingest"
 )
 
+// storeSets stores the objects of a batch's runs and links in one go, so that
+// each index is gone through once; the records find them when they are merged.
+func (w *writer) storeSets(ctx context.Context, b *ingest.Batch) error {
+	objects := make([]*ingest.Set[ingest.Object], 0, len(b.Runs)+len(b.Links))
+	for i := range b.Runs {
+		objects = append(objects, b.Runs[i].Objects)
+	}
+	for i := range b.Links {
+		objects = append(objects, b.Links[i].Objects)
+	}
+	_, err := w.objectSetIDs(ctx, objects)
+	return err
+}
+
 // resolveSets makes the merged sets of changed claims and gives all their sets
 // an id.
 func (w *writer) resolveSets(ctx context.Context, list []*claim) error {

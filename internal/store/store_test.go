@@ -128,3 +128,58 @@ func TestRememberedMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// TestPlansOfGrowingTables asks for many identities while their table is tiny
+// and again when it is not: PostgreSQL must not go through the whole table as
+// it was right to do at first.
+func TestPlansOfGrowingTables(t *testing.T) {
+	d := testdb.New(t, "postgres")
+	db := open(t, d)
+	identity := func(n int) xalt.Identity {
+		return xalt.Identity{byte(n >> 8), 13: byte(n >> 8), 14: byte(n), 15: byte(n)}
+	}
+	ids := make([]xalt.Identity, 256)
+	for i := range ids {
+		ids[i] = identity(37 * i)
+	}
+	known := func() (found int) {
+		t.Helper()
+		fates, err := db.Known(t.Context(), ingest.Hash{}, ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fate := range fates {
+			if fate == ingest.FateStored {
+				found++
+			}
+		}
+		return found
+	}
+	add := func(from, to int) {
+		t.Helper()
+		mustExec(t, d.Open(t), "INSERT INTO ingest_identity (id, fate) SELECT decode(lpad(to_hex(n / 256 % 256), 2, '0') || lpad(to_hex(n), 28, '0') || lpad(to_hex(n % 256), 2, '0'), 'hex'), 1 FROM generate_series($1::int, $2) n", from, to)
+	}
+	add(10_000, 10_500)
+	for range 10 { // after five, PostgreSQL may keep a plan
+		if got := known(); got != 0 {
+			t.Fatalf("%d known, want none", got)
+		}
+	}
+	const all = 100_000
+	add(0, 9999)
+	add(10_501, all)
+	for range 10 {
+		if got := known(); got != len(ids) {
+			t.Errorf("%d of %d known", got, len(ids))
+		}
+	}
+	// The connection of the look-ups keeps its figures to itself for a while.
+	mustExec(t, db.SQL(), "SELECT pg_stat_force_next_flush()")
+	var read int64
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT pg_stat_get_tuples_returned('ingest_identity'::regclass)").Scan(&read); err != nil {
+		t.Fatal(err)
+	}
+	if read >= all {
+		t.Errorf("%d rows were read by going through the table", read)
+	}
+}

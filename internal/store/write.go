@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ func (db *DB) writeBatch(ctx context.Context, b *ingest.Batch, slow bool) (inges
 		}{
 			{"position", w.advance},
 			{"identities", w.remember},
+			{"sets", w.storeSets},
 			{"runs", func(ctx context.Context, b *ingest.Batch) error { return w.writeRuns(ctx, b.Runs) }},
 			{"links", func(ctx context.Context, b *ingest.Batch) error { return w.writeLinks(ctx, b.Links) }},
 			{"packages", func(ctx context.Context, b *ingest.Batch) error { return w.writePkgs(ctx, b.Pkgs) }},
@@ -228,7 +230,11 @@ func (w *writer) writeLinks(ctx context.Context, links []ingest.Link) error {
 // loadLinks reads the rows of links.
 func (w *writer) loadLinks(ctx context.Context, uuids []string) (map[string][]*linkRow, error) {
 	rows := make(map[string][]*linkRow, len(uuids))
-	for _, table := range [...]string{"xalt_link", "link_conflict"} {
+	tables, err := w.unlessEmpty(ctx, "xalt_link", "link_conflict")
+	if err != nil {
+		return nil, err
+	}
+	for _, table := range tables {
 		query := "SELECT link_id, " + strings.Join(linkColumns, ", ") + " FROM " + table + " WHERE uuid IN (%s)"
 		err := in(ctx, w.db, w.tx, query, uuids, textArg, func(r *sql.Rows) error {
 			row, err := w.db.dialect.scanLink(r)
@@ -241,6 +247,20 @@ func (w *writer) loadLinks(ctx context.Context, uuids []string) (map[string][]*l
 		}
 	}
 	return rows, nil
+}
+
+// unlessEmpty returns a table and its table of conflicts, which on most sites
+// is empty and then need not be asked for each record.
+func (w *writer) unlessEmpty(ctx context.Context, table, conflicts string) ([]string, error) {
+	var one int
+	err := w.db.row(ctx, w.tx, "SELECT 1 FROM "+conflicts+" LIMIT 1", nil, &one)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return []string{table}, nil
+	case err != nil:
+		return nil, fmt.Errorf("look at %s: %w", conflicts, err)
+	}
+	return []string{table, conflicts}, nil
 }
 
 // arrangeLinks gives the row of xalt_link to the least; its id stays with the

@@ -14,19 +14,19 @@ import (
 // Key names bytes within this process: equal keys mean equal bytes.
 type Key [16]byte
 
-// Keyer makes keys, several times faster than SHA-256: the key is a MAC
+// keyer makes keys, several times faster than SHA-256: the key is a MAC
 // (GMAC), and as nobody outside knows its secret or sees a key, nobody can
 // make two texts with one key better than by chance, which is below 2^-100. A
-// Keyer is for one goroutine.
-type Keyer struct {
+// keyer is for one goroutine.
+type keyer struct {
 	mac    cipher.AEAD
 	nonce  []byte
 	secret []byte // for SHA-256 where GMAC is not to be had
 }
 
-// NewKeyer returns a Keyer with a secret of its own.
-func NewKeyer() *Keyer {
-	k := &Keyer{secret: make([]byte, 16)}
+// newKeyer returns a keyer with a secret of its own.
+func newKeyer() *keyer {
+	k := &keyer{secret: make([]byte, 16)}
 	_, _ = rand.Read(k.secret) // it never fails
 	block, err := aes.NewCipher(k.secret)
 	if err != nil {
@@ -40,8 +40,8 @@ func NewKeyer() *Keyer {
 	return k
 }
 
-// Key returns the key of text.
-func (k *Keyer) Key(text []byte) (key Key) {
+// key returns the key of text.
+func (k *keyer) key(text []byte) (key Key) {
 	if k.mac == nil {
 		sum := sha256.New()
 		sum.Write(k.secret)
@@ -58,7 +58,7 @@ func (k *Keyer) Key(text []byte) (key Key) {
 // record before: their JSON is checked the first time only. A Decoder is for
 // one goroutine; the zero value is ready.
 type Decoder struct {
-	keyer      *Keyer
+	keyer      *keyer
 	valid, old map[Key]struct{} // members that are JSON and not nested too deeply
 	list       []member
 }
@@ -71,6 +71,16 @@ const maxValid = 16_384
 type member struct {
 	name string
 	raw  []byte
+	key  Key // of raw, if it is large
+}
+
+// large tells the members that are most of a record's text and mostly alike.
+func large(name string) bool {
+	switch name {
+	case "libA", "envT", "linkA", "function":
+		return true
+	}
+	return false
 }
 
 // value reads the member; it shares the text's memory. gjson wants a string. A
@@ -97,14 +107,27 @@ func (d *Decoder) members(text []byte) ([]member, error) {
 	if !root.IsObject() {
 		return nil, errNoObject
 	}
-	return membersOf(root), nil
+	list := membersOf(root)
+	for i := range list {
+		if m := &list[i]; large(m.name) {
+			m.key = d.key(m.raw)
+		}
+	}
+	return list, nil
+}
+
+func (d *Decoder) key(raw []byte) Key {
+	if d.keyer == nil {
+		d.keyer = newKeyer()
+	}
+	return d.keyer.key(raw)
 }
 
 // membersOf returns the members of an object.
 func membersOf(object gjson.Result) []member {
 	var list []member
 	object.ForEach(func(name, v gjson.Result) bool {
-		list = append(list, member{name.Str, bytesOf(v.Raw)})
+		list = append(list, member{name: name.Str, raw: bytesOf(v.Raw)})
 		return true
 	})
 	return list
@@ -140,8 +163,8 @@ func (d *Decoder) scan(text []byte) bool {
 		if end < 0 {
 			return false
 		}
-		m := member{textOf(name[1 : len(name)-1]), text[i:end]}
-		if !d.check(m) {
+		m := member{name: textOf(name[1 : len(name)-1]), raw: text[i:end]}
+		if !d.check(&m) {
 			return false
 		}
 		d.list = append(d.list, m)
@@ -157,27 +180,22 @@ func (d *Decoder) scan(text []byte) bool {
 	}
 }
 
-// check reports whether a member's value is JSON.
-func (d *Decoder) check(m member) bool {
-	switch m.name {
-	case "libA", "envT", "linkA", "function":
-	default:
+// check reports whether a member's value is JSON, and gives a large one its key.
+func (d *Decoder) check(m *member) bool {
+	if !large(m.name) {
 		return gjson.ValidBytes(m.raw)
 	}
-	if d.keyer == nil {
-		d.keyer = NewKeyer()
-	}
-	key := d.keyer.Key(m.raw)
-	if _, ok := d.valid[key]; ok {
+	m.key = d.key(m.raw)
+	if _, ok := d.valid[m.key]; ok {
 		return true
 	}
-	if _, ok := d.old[key]; !ok && !gjson.ValidBytes(m.raw) {
+	if _, ok := d.old[m.key]; !ok && !gjson.ValidBytes(m.raw) {
 		return false
 	}
 	if len(d.valid) >= maxValid/2 || d.valid == nil {
 		d.valid, d.old = make(map[Key]struct{}), d.valid
 	}
-	d.valid[key] = struct{}{}
+	d.valid[m.key] = struct{}{}
 	return true
 }
 

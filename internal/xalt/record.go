@@ -37,6 +37,9 @@ type Record struct {
 	Skip *Skip
 
 	Digest Digest
+	// Keys of the raw members, made by the Decoder: Objects of libA or linkA,
+	// Others of envT or function; zero for one that is missing.
+	Objects, Others Key
 	// Defaulted names the fields that were missing or bad and got their
 	// default, in the notation of XALT's JSON: "userDT.num_cores".
 	Defaulted []string
@@ -152,7 +155,7 @@ func (d *Decoder) Decode(kind Kind, text []byte) (Record, error) {
 	default:
 		return rec, fmt.Errorf("%w: unknown kind %.40q", ErrRecord, kind)
 	}
-	rec.Defaulted = f.defaulted
+	rec.Defaulted, rec.Objects, rec.Others = f.defaulted, f.objects, f.others
 	if err != nil {
 		return rec, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
@@ -178,7 +181,10 @@ func detach(texts ...*string) {
 }
 
 // noting reads the fields of one record and notes what had to be defaulted.
-type noting struct{ defaulted []string }
+type noting struct {
+	defaulted       []string
+	objects, others Key // of the record's raw members
+}
 
 func (d *noting) note(field string) { d.defaulted = append(d.defaulted, field) }
 
@@ -255,9 +261,9 @@ func (d *noting) run(list []member) (*Run, error) {
 		case "hash_id":
 			hash = m.value()
 		case "libA":
-			r.LibA = m.raw
+			r.LibA, d.objects = m.raw, m.key
 		case "envT":
-			r.EnvT = m.raw
+			r.EnvT, d.others = m.raw, m.key
 		case "userT":
 			userT = m.value()
 		case "userDT":
@@ -439,9 +445,9 @@ func (d *noting) link(list []member) (*Link, error) {
 				result = membersOf(v)
 			}
 		case "linkA":
-			l.LinkA = m.raw
+			l.LinkA, d.objects = m.raw, m.key
 		case "function":
-			l.Functions = m.raw
+			l.Functions, d.others = m.raw, m.key
 		case "link_line":
 			line = m.value()
 		}
