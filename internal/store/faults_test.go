@@ -328,3 +328,45 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	})
 }
+
+// TestHandleAfterCancel cancels an ingestion at its n-th step, for every n, and
+// goes on with the same handle: its connection may be closed.
+func TestHandleAfterCancel(t *testing.T) {
+	log := sample(t, "xalt.log")
+	want := model(t, log)
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		o := options(t)
+		o.BatchRecords = 12
+		cancelled := 0
+		for n := 1; ; n += 3 {
+			ctx, cancel := context.WithCancel(t.Context())
+			at := 0
+			db.FailWrites(func(string) error {
+				if at++; at == n {
+					cancel()
+				}
+				return nil
+			})
+			err := ingest.New(db, o).Run(ctx, []string{log}, nil)
+			cancel()
+			db.FailWrites(nil)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Fatalf("step %d: Run = %v, want that it was cancelled", n, err)
+			}
+			cancelled++
+			if _, err := db.Clock(t.Context(), 0); err != nil {
+				t.Fatalf("after it was cancelled at step %d: %v", n, err)
+			}
+		}
+		if cancelled < 5 {
+			t.Fatalf("cancelled %d times: too few to test anything", cancelled)
+		}
+		if diff := oracle.Diff(dump(t, d), want); diff != "" {
+			t.Errorf("(+got -want):\n%s", diff)
+		}
+	})
+}

@@ -58,7 +58,12 @@ func (db *DB) retryFor(ctx context.Context, total time.Duration, f func() error)
 	began := db.now()
 	for {
 		err := f()
-		if err == nil || ctx.Err() != nil || db.dialect.classify(err) != transient {
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil && !errors.Is(err, ctx.Err()): // a driver may only know that its connection is closed
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case ctx.Err() != nil || db.dialect.classify(err) != transient:
 			return err
 		}
 		if db.now().Sub(began) > total {
