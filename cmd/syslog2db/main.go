@@ -36,6 +36,7 @@ Usage:
   syslog2db filter-test [flags] PATH...     show which filter rule decides
   syslog2db status [flags] FILE...          is every line in the database?
   syslog2db summary [flags]                 what does the database hold?
+  syslog2db report [flags] [NAME]           who uses what, and how much of it?
   syslog2db accounts [flags] FILE.csv       fill the account tables
   syslog2db re-resolve [flags]              bring stored module names to new maps
   syslog2db import [flags] mysql://...      copy a database of XALT's own
@@ -64,6 +65,7 @@ func commands() map[string]command {
 		"filter-test":  filterTest,
 		"status":       status,
 		"summary":      summarise,
+		"report":       report,
 		"accounts":     accounts,
 		"import":       importDB,
 		"verify":       verify,

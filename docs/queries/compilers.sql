@@ -1,5 +1,5 @@
 -- Compilers: how many programs and libraries each link program has built, for
--- how many users, in a time span, on a machine ('%': all).
+-- how many users, in a time span, on a machine.
 SELECT l.link_program, COUNT(*) AS n_links, COUNT(DISTINCT l.build_user) AS n_users
 FROM xalt_link l
 WHERE l.build_syshost LIKE '%'

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"xaltpipe/docs/queries"
 	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/oracle"
 	"xaltpipe/internal/store"
@@ -34,22 +35,11 @@ func shipped(t *testing.T, pattern ...string) []string {
 	return files
 }
 
-// queries returns the documented queries for a kind of database by name.
-func queries(t *testing.T, kind string) map[string]string {
-	t.Helper()
+// documented returns the documented queries for a kind of database by name.
+func documented(kind string) map[string]string {
 	found := make(map[string]string)
-	for _, special := range []bool{false, true} {
-		for _, file := range shipped(t, "docs", "queries", "*.sql") {
-			name, dialect, has := strings.Cut(strings.TrimSuffix(filepath.Base(file), ".sql"), ".")
-			if has != special || has && dialect != kind {
-				continue
-			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			found[name] = string(text)
-		}
+	for _, q := range queries.All(kind) {
+		found[q.Name] = q.SQL
 	}
 	return found
 }
@@ -128,10 +118,7 @@ func TestQueries(t *testing.T) {
 	answers := make(map[string]map[string][]string) // by name and kind
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		db := filled(t, d)
-		for name, query := range queries(t, d.Kind) {
-			if !strings.HasPrefix(query, "-- ") {
-				t.Errorf("%s does not say what it answers", name)
-			}
+		for name, query := range documented(d.Kind) {
 			if answers[name] == nil {
 				answers[name] = make(map[string][]string)
 			}
@@ -151,6 +138,113 @@ func TestQueries(t *testing.T) {
 	}
 	if len(answers) < 15 {
 		t.Errorf("%d queries, want at least 15", len(answers))
+	}
+}
+
+// TestQueryTexts wants every query to say what it answers, and to be of the form
+// that "syslog2db report" can bind and bound.
+func TestQueryTexts(t *testing.T) {
+	names := make(map[string]string)
+	for _, kind := range testdb.Kinds() {
+		var list []string
+		for _, q := range queries.All(kind) {
+			list = append(list, q.Name)
+			if q.About == "" || strings.Contains(q.SQL, "--") || strings.ContainsAny(q.SQL, "?;") || strings.Contains(q.SQL, "LIMIT") || !strings.Contains(q.SQL, "ORDER BY") {
+				t.Errorf("%s: %s: about %q, asks %s", kind, q.Name, q.About, q.SQL)
+			}
+			since, before := slices.Contains(q.Conditions(), queries.Since), slices.Contains(q.Conditions(), queries.Before)
+			if since != before || !since && !slices.Contains([]string{"months", "packages"}, q.Name) {
+				t.Errorf("%s: %s has conditions %q", kind, q.Name, q.Conditions())
+			}
+			for _, c := range q.Conditions() {
+				query, args, err := q.Bind(map[string]string{c: "x"})
+				if err != nil || strings.Count(query, "?") != len(args) || len(args) == 0 {
+					t.Errorf("%s: %s with %s: %d values, %v\n%s", kind, q.Name, c, len(args), err, query)
+				}
+			}
+			if _, _, err := q.Bind(map[string]string{"nothing": "x"}); err == nil {
+				t.Errorf("%s: %s takes any condition", kind, q.Name)
+			}
+		}
+		names[kind] = strings.Join(list, " ")
+	}
+	if names["sqlite"] != names["postgres"] || names["sqlite"] != names["mysql"] {
+		t.Errorf("queries by database: %q", names)
+	}
+}
+
+// report keeps a report as lines of text.
+type report []string
+
+func (r *report) Head(columns []string) error {
+	*r = append(*r, strings.Join(columns, "|"))
+	return nil
+}
+
+func (r *report) Row(cells []store.Cell) error {
+	texts := make([]string, len(cells))
+	for i, c := range cells {
+		if texts[i] = c.Text; c.Number {
+			texts[i] = "#" + c.Text
+		}
+		if c.Null {
+			texts[i] = oracle.Null
+		}
+	}
+	*r = append(*r, strings.Join(texts, "|"))
+	return nil
+}
+
+// TestReports asks every query through [store.DB.Report] under conditions that
+// keep all rows, some, and none: all databases give the same report.
+func TestReports(t *testing.T) {
+	conditions := map[string]map[string]string{
+		"all": {}, "the day": {queries.Since: "2026-11-20", queries.Before: "2026-11-21"}, "another day": {queries.Before: "2026-11-20"},
+		"a machine": {queries.Syshost: "%a%"}, "no machine": {queries.Syshost: "nowhere"}, "a quoted queue": {queries.Queue: "it's"},
+		"a user": {queries.User: "a%"}, "a path": {queries.Path: "%libm%"}, "a variable": {queries.Variable: "HOME"},
+	}
+	reports := make(map[string]map[string]report) // by kind, and by query and conditions
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		filled(t, d)
+		db := open(t, d)
+		got := make(map[string]report)
+		for _, q := range db.Queries() {
+			for name, values := range conditions {
+				takes := make(map[string]string)
+				for c, v := range values {
+					if slices.Contains(q.Conditions(), c) {
+						takes[c] = v
+					}
+				}
+				if len(takes) < len(values) {
+					continue
+				}
+				var r report
+				if err := db.Report(t.Context(), q, takes, 0, &r); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				head := r[0]
+				slices.Sort(r) // rows that rank alike come in any order
+				got[q.Name+", "+name] = r
+				var first report
+				if err := db.Report(t.Context(), q, takes, 1, &first); err != nil || len(first) > 2 || len(r) > 1 && len(first) != 2 || first[0] != head {
+					t.Errorf("%s, %s: the first row of %d is %q, %v", q.Name, name, len(r)-1, first, err)
+				}
+			}
+			whole, day, other := got[q.Name+", all"], got[q.Name+", the day"], got[q.Name+", another day"]
+			if len(whole) < 2 || day != nil && (!slices.Equal(whole, day) || len(other) != 1) {
+				t.Errorf("%s: %d rows, %d of the day, %d before", q.Name, len(whole)-1, len(day)-1, len(other)-1)
+			}
+			if none := got[q.Name+", no machine"]; len(none) > 1 {
+				t.Errorf("%s: %d rows of no machine", q.Name, len(none)-1)
+			}
+		}
+		reports[d.Kind] = got
+	})
+	for kind, got := range reports {
+		if diff := cmp.Diff(reports["sqlite"], got); diff != "" {
+			t.Errorf("-sqlite +%s:\n%s", kind, diff)
+		}
 	}
 }
 
@@ -195,7 +289,7 @@ func TestXALTQueries(t *testing.T) {
 func TestViews(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		db := filled(t, d)
-		ours := queries(t, d.Kind)
+		ours := documented(d.Kind)
 		for name, query := range map[string]string{
 			"modules-at-run-time": `SELECT o.module_name, COUNT(DISTINCT r.run_id), COUNT(DISTINCT r.user), COUNT(DISTINCT r.account), COUNT(DISTINCT r.job_id)
 FROM xalt_object o JOIN join_run_object j ON j.obj_id = o.obj_id JOIN xalt_run r ON r.run_id = j.run_id WHERE o.module_name IS NOT NULL GROUP BY o.module_name`,

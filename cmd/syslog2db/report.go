@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"xaltpipe/docs/queries"
+	"xaltpipe/internal/cli"
+	"xaltpipe/internal/store"
+)
+
+const reportUsage = `Answer one of the questions that XALT's reports ask, such as which executables,
+libraries and modules are used, by how many users and for how many core hours.
+Without NAME the reports are listed.
+
+Usage:
+  syslog2db report [flags] [NAME]
+
+Examples:
+  syslog2db report
+  syslog2db report executables --month last
+  syslog2db report library-users --path '%/libhdf5.so%' --since 2026-01-01
+  syslog2db report modules-at-run-time --syshost cluster --format csv
+`
+
+// conditionFlags are the flags that narrow a report, with what they say.
+var conditionFlags = []struct{ name, about string }{
+	{queries.Since, "only from this `DATE` on, such as 2026-11-01"},
+	{queries.Before, "only what was before this `DATE`"},
+	{queries.Syshost, "only the machine `NAME`; in all names and paths % stands for any characters and _ for one"},
+	{queries.Queue, "only the queue `NAME`"},
+	{queries.User, "only the user `NAME`"},
+	{queries.Path, "only the library or program `PATH`"},
+	{queries.Variable, "the environment variable `NAME`"},
+}
+
+func report(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) error {
+	var d database
+	d.define("report", reportUsage, stdout)
+	given := make(map[string]*string)
+	for _, f := range conditionFlags {
+		given[f.name] = d.fs.String(f.name, "", f.about)
+	}
+	month := d.fs.String("month", "", "only this `MONTH`, such as 2026-11, or \"last\"; instead of --since and --before")
+	top := d.fs.Int("top", 0, "only the first `NUMBER` rows (default: all)")
+	format := d.fs.String("format", "table", "`FORMAT` of the rows: table, csv or json")
+	withSQL := d.fs.Bool("sql", false, "print the query instead of asking it")
+	if err := d.parse(args, stdout); err != nil || d.version {
+		return err
+	}
+	conditions := make(map[string]string)
+	for name, value := range given {
+		if d.fs.Changed(name) {
+			conditions[name] = *value
+		}
+	}
+	if err := period(conditions, *month, time.Now()); err != nil {
+		return err
+	}
+	switch {
+	case d.fs.NArg() > 1:
+		return cli.UsageError("report takes one name")
+	case *top < 0:
+		return cli.UsageError("--top is %d, less than 0", *top)
+	case !slices.Contains([]string{"table", "csv", "json"}, *format):
+		return cli.UsageError("--format is %q, not table, csv or json", *format)
+	case d.fs.NArg() == 0:
+		return listReports(stdout)
+	}
+	db, err := d.open(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	name := d.fs.Arg(0)
+	list := db.Queries()
+	i := slices.IndexFunc(list, func(q queries.Query) bool { return q.Name == name })
+	if i < 0 {
+		return cli.UsageError("there is no report %q; \"syslog2db report\" lists them", name)
+	}
+	q := list[i]
+	for _, f := range conditionFlags {
+		if _, ok := conditions[f.name]; ok && !slices.Contains(q.Conditions(), f.name) {
+			return cli.UsageError("--%s: the report %s has no such condition; it has %s", f.name, name, taken(q))
+		}
+	}
+	if *withSQL {
+		query, values, err := q.Bind(conditions)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "%s;\n", store.Top(query, *top))
+		for i, v := range values {
+			fmt.Fprintf(stdout, "-- %d: %s\n", i+1, plain(v.(string)))
+		}
+		return nil
+	}
+	return printReport(ctx, db, q, conditions, *top, *format, stdout)
+}
+
+// period sets since and before from the month, and checks all dates.
+func period(conditions map[string]string, month string, now time.Time) error {
+	for _, name := range [...]string{queries.Since, queries.Before} {
+		value, ok := conditions[name]
+		if !ok {
+			continue
+		}
+		if month != "" {
+			return cli.UsageError("--month and --%s exclude each other", name)
+		}
+		if _, err := time.Parse(time.DateOnly, value); err != nil {
+			return cli.UsageError("--%s is %q, not a date such as 2026-11-01", name, value)
+		}
+	}
+	if month == "" {
+		return nil
+	}
+	first := time.Date(now.Year(), now.Month()-1, 1, 0, 0, 0, 0, time.UTC)
+	if month != "last" {
+		var err error
+		if first, err = time.Parse("2006-01", month); err != nil {
+			return cli.UsageError("--month is %q, not a month such as 2026-11, nor \"last\"", month)
+		}
+	}
+	conditions[queries.Since] = first.Format(time.DateOnly)
+	conditions[queries.Before] = first.AddDate(0, 1, 0).Format(time.DateOnly)
+	return nil
+}
+
+func taken(q queries.Query) string {
+	list := q.Conditions()
+	if len(list) == 0 {
+		return "none"
+	}
+	return "--" + strings.Join(list, ", --")
+}
+
+func listReports(stdout io.Writer) error {
+	var rows []string
+	for _, q := range queries.All("sqlite") { // the names are the same for all
+		first, _, _ := strings.Cut(q.About, ". ")
+		rows = append(rows, q.Name+"\t"+taken(q)+"\t"+strings.TrimSuffix(first, "."))
+	}
+	return table(stdout, "REPORT\tCONDITIONS\tANSWERS", rows)
+}
+
+func printReport(ctx context.Context, db *store.DB, q queries.Query, conditions map[string]string, top int, format string, stdout io.Writer) error {
+	out := bufio.NewWriter(stdout)
+	var to interface {
+		store.ReportWriter
+		end() error
+	}
+	switch format {
+	case "csv":
+		to = &reportCSV{csv.NewWriter(out)}
+	case "json":
+		to = &reportJSON{out: out}
+	default:
+		to = &reportTable{out: out}
+	}
+	if err := db.Report(ctx, q, conditions, top, to); err != nil {
+		return err
+	}
+	if err := to.end(); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// reportTable aligns columns for people; it needs all rows for that.
+type reportTable struct {
+	out  io.Writer
+	head string
+	rows []string
+}
+
+func (t *reportTable) Head(columns []string) error {
+	t.head = strings.ToUpper(strings.Join(columns, "\t"))
+	return nil
+}
+
+func (t *reportTable) Row(cells []store.Cell) error {
+	texts := make([]string, len(cells))
+	for i, c := range cells {
+		if texts[i] = plain(c.Text); c.Text == "" {
+			texts[i] = "-"
+		}
+	}
+	t.rows = append(t.rows, strings.Join(texts, "\t"))
+	return nil
+}
+
+func (t *reportTable) end() error { return table(t.out, t.head, t.rows) }
+
+// reportCSV writes CSV with a line of names. A spreadsheet takes a text that
+// begins like a formula for one, and records come from anybody: such a text
+// gets an apostrophe in front.
+type reportCSV struct{ *csv.Writer }
+
+func (w *reportCSV) Head(columns []string) error { return w.Write(columns) }
+
+func (w *reportCSV) Row(cells []store.Cell) error {
+	texts := make([]string, len(cells))
+	for i, c := range cells {
+		texts[i] = c.Text
+		if !c.Number && c.Text != "" && strings.IndexByte("=+-@\t\r", c.Text[0]) >= 0 {
+			texts[i] = "'" + c.Text
+		}
+	}
+	return w.Write(texts)
+}
+
+func (w *reportCSV) end() error {
+	w.Flush()
+	return w.Error()
+}
+
+// reportJSON writes an array with an object for each row, whose members are in
+// the order of the columns.
+type reportJSON struct {
+	out     *bufio.Writer
+	columns []string
+	begun   bool
+}
+
+func (w *reportJSON) Head(columns []string) error {
+	w.columns = columns
+	return w.out.WriteByte('[')
+}
+
+func (w *reportJSON) Row(cells []store.Cell) error {
+	if w.begun {
+		w.out.WriteByte(',') //nolint:errcheck // Flush tells
+	}
+	w.begun = true
+	separator := "\n{"
+	for i, c := range cells {
+		var value any
+		switch {
+		case c.Number:
+			value = json.Number(c.Text)
+		case !c.Null:
+			value = c.Text
+		}
+		member, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		name, err := json.Marshal(w.columns[i])
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w.out, "%s%s:%s", separator, name, member)
+		separator = ","
+	}
+	return w.out.WriteByte('}')
+}
+
+func (w *reportJSON) end() error {
+	_, err := w.out.WriteString("\n]\n")
+	return err
+}
