@@ -349,7 +349,7 @@ func startMariaDB(dir string, more ...string) (*exec.Cmd, error) {
 		}
 	}
 	args := []string{
-		"--no-defaults", "--datadir=" + data, "--socket=" + filepath.Join(dir, "sock"), "--pid-file=" + filepath.Join(dir, "pid"),
+		"--no-defaults", "--datadir=" + data, "--tmpdir=" + dir, "--socket=" + filepath.Join(dir, "sock"), "--pid-file=" + filepath.Join(dir, "pid"),
 		"--skip-networking", "--local-infile=1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=128M", "--skip-log-bin",
 	}
 	return unprivileged(exec.Command(mariadbd, append(args, more...)...), dir, "mysql")
