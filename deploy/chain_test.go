@@ -2,27 +2,107 @@ package deploy_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"xaltpipe/internal/oracle"
 	"xaltpipe/internal/oracle/modellog"
 	"xaltpipe/internal/testdb"
 )
 
-// TestChain sends 2,000 records from a node through rsyslog, the collector's
-// log, logrotate and syslog2db into a database, while the log is rotated five
-// times, the collector is stopped and started, and ingesters are killed. Every
-// record is in the database in the end, once.
+// site is software that a chain's tests have in common: xalt-wrap and a library
+// under a module of Lmod's, with the map that spider and rmap-merge make of it.
+type site struct{ dir, gcc, wrap, libraries, maps string }
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{dir: t.TempDir(), gcc: need(t, "gcc")}
+	need(t, "mpirun")
+	const spider = "/usr/share/lmod/lmod/libexec/spider"
+	if _, err := os.Stat(spider); err != nil {
+		if os.Getenv("REQUIRE_TOOLS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	s.wrap, s.libraries, s.maps = filepath.Join(s.dir, "wrap"), filepath.Join(s.dir, "apps/answer/4.2/lib"), filepath.Join(s.dir, "maps")
+	bin := filepath.Join(s.dir, "bin")
+	for _, d := range []string{bin, s.wrap, s.libraries, filepath.Join(s.dir, "modulefiles/answer")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("go", "build", "-o", bin+"/", "xaltpipe/cmd/xalt-wrap", "xaltpipe/cmd/rmap-merge").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, name := range []string{"ld", "mpirun"} {
+		if err := os.Symlink(filepath.Join(bin, "xalt-wrap"), filepath.Join(s.wrap, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustWrite(t, filepath.Join(s.dir, "modulefiles/answer/4.2.lua"), fmt.Sprintf("prepend_path(\"LD_LIBRARY_PATH\", %q)\n", s.libraries), 0o644)
+	mustWrite(t, filepath.Join(s.dir, "answer.c"), "int answer(void) { return 0; }\n", 0o644)
+	mustWrite(t, filepath.Join(s.dir, "main.c"), "int answer(void); int main(void) { return answer(); }\n", 0o644)
+	s.sh(t, s.gcc+" -shared -fPIC -o "+s.libraries+"/libanswer.so answer.c")
+	s.sh(t, fmt.Sprintf("cd / && %s -o jsonReverseMapT %s/modulefiles >%s/map.json && %s -o spider-json %s/modulefiles >%s/modules.json", spider, s.dir, s.dir, spider, s.dir, s.dir))
+	s.sh(t, "bin/rmap-merge --config /dev/null --system-dir '!/tmp/**' -o maps map.json modules.json")
+	return s
+}
+
+// sh runs a script in the site's directory.
+func (s *site) sh(t *testing.T, script string, env ...string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-e", "-c", script)
+	cmd.Dir = s.dir
+	cmd.Env = append(append(os.Environ(), "OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", "HOME="+s.dir), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+}
+
+// follower is a syslog2db --follow that is killed and started again.
+type follower struct {
+	t    *testing.T
+	args []string
+	cmd  *exec.Cmd
+	out  bytes.Buffer
+}
+
+func (f *follower) start() {
+	f.t.Helper()
+	f.cmd = exec.Command(program, f.args...)
+	f.cmd.Stdout, f.cmd.Stderr = &f.out, &f.out
+	if err := f.cmd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *follower) kill() {
+	_ = f.cmd.Process.Kill()
+	_ = f.cmd.Wait()
+}
+
+// TestChain goes all the way with real parts, into both kinds of database at
+// once: one is filled as cron does, through logrotate's script, the other by
+// syslog2db --follow. 2,000 records flow from a node's /dev/log through rsyslog on
+// node and collector into the log, and beside them those of xalt-wrap around
+// gcc's ld and Open MPI's mpirun. Meanwhile the log is rotated five times, the
+// collector and the database server are stopped for a while, and ingesters are
+// killed. In the end every record is in both databases, once.
 func TestChain(t *testing.T) {
 	logrotate := need(t, "logrotate")
+	s := newSite(t)
 	var log bytes.Buffer
 	stats, err := modellog.Generate(&log, modellog.Options{Records: 2000, Profiles: 60, Syshost: "oracle"})
 	if err != nil {
@@ -36,110 +116,183 @@ func TestChain(t *testing.T) {
 		}
 		messages = append(messages, strings.TrimLeft(text, " :-"))
 	}
-	want, err := oracle.Model(oracle.Options{}, &log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, kind := range []string{"sqlite", "postgres"} {
-		t.Run(kind, func(t *testing.T) {
-			d := testdb.New(t, kind)
-			port, logs := freePort(t), t.TempDir()
+	for _, tt := range []struct{ cron, followed string }{{"sqlite", "postgres"}, {"postgres", "sqlite"}} {
+		t.Run(tt.cron+" by cron and "+tt.followed+" followed", func(t *testing.T) {
+			cron, followed := testdb.New(t, tt.cron), testdb.New(t, tt.followed)
+			port, logs, dir := freePort(t), t.TempDir(), t.TempDir()
 			if err := os.Mkdir(filepath.Join(logs, "xalt"), 0o750); err != nil {
 				t.Fatal(err)
 			}
 			collector := newRsyslog(t, "xalt_collector.conf", "", `"2514"`, `"`+port+`"`, "/var/log/xalt", logs+"/xalt")
-			collector.start()
-			eventually(t, "the collector", func() bool { return listens(port) })
-			socket := filepath.Join(t.TempDir(), "log")
+			startCollector := func() {
+				t.Helper()
+				collector.start()
+				eventually(t, "the collector", func() bool { return listens(port) })
+			}
+			startCollector()
+			socket := filepath.Join(dir, "log")
 			node := newRsyslog(t, "xalt_syslog.conf", nodeMain(socket), `"2514"`, `"`+port+`"`, "collector.example.org", "127.0.0.1", `resumeInterval="5"`, `resumeInterval="1"`)
 			node.start()
 
-			env := append(os.Environ(), "SYSLOG2DB="+program, "XALTPIPE_USER=", "XALT_DB="+d.URL, "TZ=UTC")
-			ingest := func(args ...string) *exec.Cmd {
-				cmd := exec.Command(program, args...)
-				cmd.Env = env
-				return cmd
-			}
-			conf, state := rotation(t, logs, collector.pidFile)
-			rotate := func() {
+			config, script := filepath.Join(dir, "syslog2db.toml"), filepath.Join(dir, "syslog2db")
+			mustWrite(t, config, fmt.Sprintf("reverseMapD = %q\ntimezone = \"UTC\"\n", s.maps), 0o644)
+			mustWrite(t, script, fmt.Sprintf("#!/bin/sh\nexec %s \"$@\" --config %s\n", program, config), 0o755)
+			env := append(os.Environ(), "SYSLOG2DB="+script, "XALTPIPE_USER=", "XALT_DB="+cron.URL)
+			quietly := func(name string, args ...string) {
 				t.Helper()
-				cmd := exec.Command(logrotate, "-f", "-s", state, conf)
+				cmd := exec.Command(name, args...)
 				cmd.Env = env
-				out, err := cmd.CombinedOutput()
-				if said := strings.ReplaceAll(string(out), noMap, ""); err != nil || said != "" {
-					t.Fatalf("logrotate: %v\n%s", err, said)
+				if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+					t.Fatalf("%s %q: %v\n%s", name, args, err, out)
 				}
 			}
+			conf, state := rotation(t, logs, collector.pidFile)
 			file := filepath.Join(logs, "xalt", "oracle.log")
-			written := func() bool { info, err := os.Stat(file); return err == nil && info.Size() > 0 }
+			rotate := func() {
+				t.Helper()
+				eventually(t, "the log", func() bool { info, err := os.Stat(file); return err == nil && info.Size() > 0 })
+				quietly(logrotate, "-f", "-s", state, conf)
+			}
+			follow := &follower{t: t, args: []string{"--follow", "--quiet", "--config", config, "--db", followed.URL, filepath.Dir(file)}}
+			follow.start()
+			t.Cleanup(follow.kill)
+			killIngesters := func() { // they do not come far
+				cmd := exec.Command(script, "--quiet", "--batch-records", "10", file)
+				cmd.Env = env
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				follow.kill()
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				follow.start()
+			}
 
+			wrapped := filepath.Join(dir, "xalt-wrap.toml")
+			mustWrite(t, wrapped, fmt.Sprintf("syshost = \"wrapped\"\nsocket = %q\ntracked-libraries = %q\ndeadline = \"20s\"\nend-wait = \"20s\"\n", socket, s.maps+"/xlibmap.list"), 0o644)
+			links, runs := 0, 0
+			link := func() {
+				t.Helper()
+				s.sh(t, fmt.Sprintf("COMPILER_PATH=%s %s -o program%d main.c -L%s -lanswer -Wl,-rpath,%s", s.wrap, s.gcc, links, s.libraries, s.libraries), "XALT_WRAP_CONFIG="+wrapped)
+				links++
+			}
+			run := func() {
+				t.Helper()
+				s.sh(t, fmt.Sprintf("PATH=%s:$PATH mpirun --oversubscribe -n 2 ./program%d", s.wrap, runs%links), "XALT_WRAP_CONFIG="+wrapped)
+				runs++
+			}
+			// What happens between the 16 parts of the messages. The log of "wrapped"
+			// begins behind the first rotation, so that all of it is there in the end.
+			do := func(list ...func()) []func() { return list }
+			steps := [][]func(){
+				2: do(rotate, link, link, run), 3: do(killIngesters, run), 4: do(collector.stop, run), 5: do(link, run), 6: do(startCollector, rotate),
+				7: do(run), 8: do(killIngesters, run), 9: do(func() { testdb.Halt(t, "postgres") }, run), 10: do(func() { testdb.Relaunch(t, "postgres") }, rotate),
+				11: do(run), 12: do(rotate), 13: do(killIngesters, run), 14: do(rotate, run),
+			}
 			c := logSocket(t, socket)
-			fifteenth := len(messages) / 15
+			part := len(messages)/(len(steps)+1) + 1
 			for i, text := range messages {
-				if i%fifteenth == 0 {
-					switch step := i / fifteenth; {
-					case step == 0:
-					case step == 4:
-						collector.stop()
-					case step == 6:
-						collector.start()
-						eventually(t, "the collector again", func() bool { return listens(port) })
-					case step == 3 || step == 8 || step == 13: // an ingester that does not come far
-						cmd := ingest("--quiet", "--batch-records", "10", file)
-						if err := cmd.Start(); err != nil {
-							t.Fatal(err)
-						}
-						_ = cmd.Process.Kill()
-						_ = cmd.Wait()
-					case step%2 == 0 || step == 11:
-						eventually(t, "the log", written)
-						rotate()
+				if i%part == 0 && i/part < len(steps) {
+					for _, f := range steps[i/part] {
+						f()
 					}
 				}
 				say(t, c, "XALT_LOGGING_oracle", text)
 			}
-			// Nothing is removed before its time: all generations together hold
-			// every message, or the database has it.
-			stored := func() int {
-				out, err := ingest("summary").CombinedOutput()
-				if err != nil {
-					return 0
-				}
-				return number(string(out), "links") + number(string(out), "runs") + number(string(out), "packages")
+
+			counts := map[string]int{
+				"xalt_link": stats.Links + links, "xalt_run": stats.Starts + runs, "pkg": stats.Pkgs,
+				"xalt_run WHERE end_time > 0": stats.Ends + runs, "dead_letter": 0, "run_conflict": 0, "link_conflict": 0, "ingest_block": 0,
+				"xalt_run r JOIN xalt_link l ON l.uuid = r.uuid WHERE r.exec_path = l.exec_path AND r.num_cores = 2 AND r.syshost = 'wrapped'":            runs,
+				"join_run_object j JOIN xalt_object o ON o.obj_id = j.obj_id WHERE o.module_name = 'answer/4.2' AND o.object_path LIKE '%/libanswer.so'":  runs,
+				"join_link_object j JOIN xalt_object o ON o.obj_id = j.obj_id WHERE o.module_name = 'answer/4.2' AND o.object_path LIKE '%/libanswer.so'": links,
+				"join_link_function j JOIN xalt_function f ON f.func_id = j.func_id WHERE f.function_name = 'answer'":                                     links,
 			}
-			rows := stats.Links + stats.Starts + stats.Pkgs
-			eventually(t, fmt.Sprintf("%d rows", rows), func() bool {
-				files, err := filepath.Glob(file + "*")
+			ingest, err := filepath.Abs("logrotate/xalt-ingest")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range []testdb.Database{followed, cron} {
+				db := d.Open(t)
+				different := func() (list []string) {
+					for from, want := range counts {
+						var n int
+						if err := db.QueryRow("SELECT COUNT(*) FROM " + from).Scan(&n); err != nil || n != want {
+							list = append(list, fmt.Sprintf("%d of %d in %s (%v)", n, want, from, err))
+						}
+					}
+					return list
+				}
+				deadline := time.Now().Add(time.Minute)
+				for len(different()) > 0 && time.Now().Before(deadline) {
+					if d == cron { // the next hour
+						quietly("sh", ingest, "all", logs+"/xalt/*.log")
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+				if list := different(); list != nil {
+					t.Fatalf("%s has\n%s", d.Kind, strings.Join(list, "\n"))
+				}
+			}
+			// Every record is there as it was sent, and the summary says so.
+			want, err := oracle.Model(oracle.Options{ReverseMaps: []string{s.maps}}, bytes.NewReader(log.Bytes()), generations(t, filepath.Join(logs, "xalt/wrapped.log")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range []testdb.Database{followed, cron} {
+				got, err := oracle.FromDB(context.Background(), d.Open(t), d.Kind)
 				if err != nil {
 					t.Fatal(err)
 				}
-				out, err := ingest(append([]string{"--quiet"}, files...)...).CombinedOutput()
-				if said := strings.ReplaceAll(string(out), noMap, ""); err != nil || said != "" {
-					t.Fatalf("syslog2db: %v\n%s", err, said)
+				if diff := oracle.Diff(got, want); diff != "" {
+					t.Errorf("%s (+got -want):\n%s", d.Kind, diff)
 				}
-				return stored() >= rows
-			})
-			// The end records of the last runs may still be under way.
-			db := d.Open(t)
-			var got oracle.Dump
-			eventually(t, "the last records", func() bool {
-				files, _ := filepath.Glob(file + "*")
-				if out, err := ingest(append([]string{"--quiet"}, files...)...).CombinedOutput(); err != nil {
-					t.Fatalf("syslog2db: %v\n%s", err, out)
-				}
-				if got, err = oracle.FromDB(context.Background(), db, kind); err != nil {
+				out, err := exec.Command(program, "summary", "--config", config, "--db", d.URL).Output()
+				if err != nil {
 					t.Fatal(err)
 				}
-				return oracle.Diff(got, want) == ""
-			})
+				for name, n := range map[string]int{"links": stats.Links + links, "runs": stats.Starts + runs, "packages": stats.Pkgs, "conflicts": 0, "waiting": 0, "dead": 0} {
+					if got := number(strings.ReplaceAll(string(out), "dead letters", "dead"), name); got != n {
+						t.Errorf("%s: the summary says %d %s, want %d", d.Kind, got, name, n)
+					}
+				}
+			}
 			if files, _ := filepath.Glob(file + ".*"); !slices.Contains(files, file+".4.gz") || slices.Contains(files, file+".5.gz") {
 				t.Errorf("generations %q, want four", files)
 			}
-			if out, err := ingest("pending").CombinedOutput(); err != nil || strings.Contains(string(out), "oracle") {
-				t.Errorf("records wait: %v\n%s", err, out)
+			_ = follow.cmd.Process.Signal(syscall.SIGTERM)
+			if err := follow.cmd.Wait(); err != nil || strings.TrimSpace(follow.out.String()) != "" {
+				t.Errorf("syslog2db --follow: %v\n%s", err, follow.out.String())
 			}
 		})
 	}
+}
+
+// generations are the lines of a log and all that it was before.
+func generations(t *testing.T, log string) io.Reader {
+	t.Helper()
+	files, err := filepath.Glob(log + "*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: no generations, %v", log, err)
+	}
+	var all bytes.Buffer
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var r io.Reader = f
+		if strings.HasSuffix(file, ".gz") {
+			if r, err = gzip.NewReader(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := all.ReadFrom(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &all
 }
 
 // noMap is what syslog2db says without a reverse map.

@@ -154,12 +154,26 @@ func (s *server) check(t testing.TB, kind string) {
 // break.
 func Restart(t testing.TB, kind string) {
 	t.Helper()
+	Halt(t, kind)
+	Relaunch(t, kind)
+}
+
+// Halt stops a server until [Relaunch].
+func Halt(_ testing.TB, kind string) {
 	s := servers[kind]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.halt()
+}
+
+// Relaunch starts a server that was stopped.
+func Relaunch(t testing.TB, kind string) {
+	t.Helper()
+	s := servers[kind]
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err := s.launch(kind); err != nil {
-		t.Fatalf("restart %s: %v", kind, err)
+		t.Fatalf("start %s again: %v", kind, err)
 	}
 }
 
