@@ -322,6 +322,7 @@ func rotation(t *testing.T, logs, pidFile string) (conf, state string) {
 	for _, pair := range [][2]string{
 		{"/var/log/xalt", logs + "/xalt"},
 		{"/usr/lib/xaltpipe/xalt-ingest", script},
+		{"[ -x /usr/lib/rsyslog/rsyslog-rotate ]", "true"},
 		{"/usr/lib/rsyslog/rsyslog-rotate", "kill -HUP $(cat " + pidFile + ")"},
 		{"root xaltpipe", "root root"},
 	} {

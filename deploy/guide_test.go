@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// debPackage is the Debian package that "make packages" made.
-func debPackage(t *testing.T) string {
+// packageFile is the package of a kind, deb or rpm, that "make packages" made.
+func packageFile(t *testing.T, kind string) string {
 	t.Helper()
-	files, err := filepath.Glob("../dist/xaltpipe_*.deb")
+	files, err := filepath.Glob("../dist/xaltpipe?*." + kind)
 	if err != nil || len(files) != 1 {
 		if os.Getenv("REQUIRE_TOOLS") == "1" {
-			t.Fatalf("packages in dist: %q, want one: make packages", files)
+			t.Fatalf("packages in dist: %q, want one .%s: make packages", files, kind)
 		}
-		t.Skipf("packages in dist: %q, want one: make packages", files)
+		t.Skipf("packages in dist: %q, want one .%s: make packages", files, kind)
 	}
 	path, err := filepath.Abs(files[0])
 	if err != nil {
@@ -109,6 +109,22 @@ func (h *host) do(script string) string {
 	return mustRead(h.t, out.Name())
 }
 
+// put copies a file into root's home directory and returns its name.
+func (h *host) put(file string) string {
+	h.t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer f.Close()
+	cmd := h.command("cat >/root/" + filepath.Base(file))
+	cmd.Stdin = f
+	if out, err := cmd.CombinedOutput(); err != nil {
+		h.t.Fatalf("%v\n%s", err, out)
+	}
+	return filepath.Base(file)
+}
+
 // stop ends what runs on the host: all processes whose root it is.
 func (h *host) stop() {
 	roots, _ := filepath.Glob("/proc/[0-9]*/root")
@@ -172,7 +188,7 @@ func commands(t *testing.T, guide, from, to string) (list []string) {
 
 // TestGuide does what the administrator's guide says, on a collector and a node.
 func TestGuide(t *testing.T) {
-	deb := debPackage(t)
+	deb := packageFile(t, "deb")
 	need(t, "rsyslogd")
 	guide := mustRead(t, "../docs/admin-guide.md")
 	collector, node := newHost(t, "collector"), newHost(t, "node")
@@ -180,19 +196,7 @@ func TestGuide(t *testing.T) {
 		h.do("cat >/usr/local/sbin/systemctl <<'END'\n" + systemctl + "END\nchmod 755 /usr/local/sbin/systemctl\necho 127.0.0.1 collector.cluster >>/etc/hosts\n" +
 			"mkdir -p /apps/modulefiles/Core/alpha /apps/alpha/1.0/lib\necho 'setenv(\"ALPHA_DIR\", \"/apps/alpha/1.0\") prepend_path(\"LD_LIBRARY_PATH\", \"/apps/alpha/1.0/lib\")' >/apps/modulefiles/Core/alpha/1.0.lua\n")
 	}
-	install := func(h *host) {
-		to := h.dir + "/root/root/" + filepath.Base(deb)
-		data, err := os.ReadFile(deb)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := h.command("cat >/root/" + filepath.Base(to))
-		cmd.Stdin = strings.NewReader(string(data))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	install(collector)
+	collector.put(deb)
 	does := func(h *host, from, to string) {
 		t.Helper()
 		list := commands(t, guide, from, to)
@@ -255,8 +259,39 @@ func TestGuide(t *testing.T) {
 
 // TestPackage has lintian look at the Debian package.
 func TestPackage(t *testing.T) {
-	out, err := exec.Command(need(t, "lintian"), "--allow-root", "--fail-on", "error,warning", debPackage(t)).CombinedOutput()
+	out, err := exec.Command(need(t, "lintian"), "--allow-root", "--fail-on", "error,warning", packageFile(t, "deb")).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "" {
 		t.Errorf("lintian: %v\n%s", err, out)
+	}
+}
+
+// TestRPM installs the package with rpm, uses it, replaces and removes it.
+func TestRPM(t *testing.T) {
+	need(t, "rpm")
+	file := packageFile(t, "rpm")
+	h := newHost(t, "redhat")
+	// Debian's rpm has a database of its own, and knows nothing of dpkg's packages.
+	rpm := "cd /root && rpm --dbpath /var/lib/rpm-of-the-test "
+	file = h.put(file)
+	h.do(rpm + "--install --nodeps " + file)
+	if out := h.do(rpm + "--verify --nodeps xaltpipe"); out != "" {
+		t.Errorf("rpm --verify: %s", out)
+	}
+	if out := h.do("stat -c '%U:%G %a' /var/lib/xaltpipe /var/log/xalt; man --path >/dev/null 2>&1; ls /usr/share/man/man1/syslog2db.1* /usr/lib/systemd/system/xaltpipe-follow.service | wc -l"); out != "xaltpipe:xaltpipe 750\nroot:xaltpipe 750\n2\n" {
+		t.Errorf("directories, manual and units: %s", out)
+	}
+	h.do("cd / && runuser -u xaltpipe -- syslog2db --quiet --timezone UTC /usr/share/doc/xaltpipe/examples/xalt.log")
+	if out := h.do("cd / && runuser -u xaltpipe -- syslog2db summary"); number(out, "runs") != 14 {
+		t.Errorf("summary:\n%s", out)
+	}
+	// What the site changed stays when the package comes again.
+	h.do("echo '# ours' >>/etc/xaltpipe/syslog2db.toml")
+	h.do(rpm + "--upgrade --force --nodeps " + file)
+	if out := h.do("tail -1 /etc/xaltpipe/syslog2db.toml"); out != "# ours\n" {
+		t.Errorf("the configuration after an upgrade ends with %q", out)
+	}
+	h.do(rpm + "--erase xaltpipe")
+	if out := h.do("ls /usr/bin/syslog2db 2>/dev/null || true; find /usr -path '*/xaltpipe*'; ls /var/lib/xaltpipe/xalt.db; ls -d /var/log/xalt /etc/xaltpipe/syslog2db.toml*; getent passwd xaltpipe | cut -d: -f1"); out != "/var/lib/xaltpipe/xalt.db\n/etc/xaltpipe/syslog2db.toml.rpmsave\n/var/log/xalt\nxaltpipe\n" {
+		t.Errorf("after the package was removed: %s", out)
 	}
 }
