@@ -247,7 +247,10 @@ func TestLargeDatabase(t *testing.T) {
 	if soak() {
 		runs = 10_000_000
 	}
-	grows := []string{"xalt_run", "xalt_link", "pkg", "a set's members", "object_set_member", "env_set_member", "function_set_member"}
+	grows := []string{"xalt_run", "xalt_link", "pkg"}
+	if !soak() { // beside ten million runs the sets are few, and are sometimes gone through rightly
+		grows = append(grows, "a set's members", "object_set_member", "env_set_member", "function_set_member")
+	}
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		db := largeDatabase(t, d, runs)
 		conn, err := db.Conn(t.Context())

@@ -362,9 +362,13 @@ func startMariaDB(dir string, more ...string) (*exec.Cmd, error) {
 			return nil, err
 		}
 	}
+	pool := "128M"
+	if os.Getenv("XALT_SOAK") == "1" { // with large databases, as a site's server has it
+		pool = "2G"
+	}
 	args := []string{
 		"--no-defaults", "--datadir=" + data, "--tmpdir=" + dir, "--socket=" + filepath.Join(dir, "sock"), "--pid-file=" + filepath.Join(dir, "pid"),
-		"--skip-networking", "--local-infile=1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=128M", "--skip-log-bin",
+		"--skip-networking", "--local-infile=1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=" + pool, "--innodb-log-file-size=128M", "--skip-log-bin",
 	}
 	return unprivileged(exec.Command(mariadbd, append(args, more...)...), dir, "mysql")
 }
