@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"database/sql"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -136,21 +135,9 @@ func loadData(ctx context.Context, s *session, table string, columns []string, r
 	name := "xaltpipe" + strconv.FormatInt(loads.Add(1), 10)
 	mysql.RegisterReaderHandler(name, func() io.Reader { return &tabReader{rows: rows} })
 	defer mysql.DeregisterReaderHandler(name)
-	var names, set []string
-	for i, c := range columns {
-		if isBinary(rows, i) {
-			v := "@v" + strconv.Itoa(i)
-			names = append(names, v)
-			set = append(set, c+" = UNHEX("+v+")")
-			continue
-		}
-		names = append(names, c)
-	}
+	// As bytes: texts are UTF-8 already, which the server checks.
 	query := "LOAD DATA LOCAL INFILE 'Reader::" + name + "' INTO TABLE " + table +
-		` CHARACTER SET utf8mb4 FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' (` + strings.Join(names, ", ") + ")"
-	if len(set) > 0 {
-		query += " SET " + strings.Join(set, ", ")
-	}
+		` CHARACTER SET binary FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' (` + join(columns) + ")"
 	res, err := s.conn.ExecContext(ctx, query)
 	if err != nil {
 		return err
@@ -167,17 +154,6 @@ func loadData(ctx context.Context, s *session, table string, columns []string, r
 		return fmt.Errorf("%w: %d of %d rows of %s arrived, with %d warnings", errBulk, n, len(rows), table, warnings)
 	}
 	return nil
-}
-
-// isBinary tells a column of bytes.
-func isBinary(rows [][]any, column int) bool {
-	for _, row := range rows {
-		if row[column] != nil {
-			_, ok := row[column].([]byte)
-			return ok
-		}
-	}
-	return false
 }
 
 // tabReader writes rows as LOAD DATA reads them.
@@ -203,6 +179,8 @@ func (t *tabReader) Read(p []byte) (int, error) {
 	return t.buf.Read(p)
 }
 
+const tabSpecial = "\\\t\n\r\x00"
+
 var tabEscapes = strings.NewReplacer("\\", `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
 
 func (t *tabReader) field(v any) {
@@ -210,12 +188,21 @@ func (t *tabReader) field(v any) {
 	case nil:
 		t.buf.WriteString(`\N`)
 	case string:
-		if strings.ContainsAny(v, "\\\t\n\r\x00") {
+		if strings.ContainsAny(v, tabSpecial) {
 			v = tabEscapes.Replace(v)
 		}
 		t.buf.WriteString(v)
 	case []byte:
-		t.buf.WriteString(hex.EncodeToString(v))
+		for {
+			n := bytes.IndexAny(v, tabSpecial)
+			if n < 0 {
+				t.buf.Write(v)
+				return
+			}
+			t.buf.Write(v[:n])
+			t.buf.WriteString(tabEscapes.Replace(string(v[n : n+1])))
+			v = v[n+1:]
+		}
 	case int:
 		t.buf.WriteString(strconv.Itoa(v))
 	case int64:
