@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// BenchmarkLink measures a link without and with us in turn, and reports medians
-// in milliseconds: "small" is a program of one object, linked through the
+// BenchmarkLink measures a link without us, with us, and with a program in our
+// place that does nothing, in turn, and reports medians in milliseconds: "small" is a program of one object, linked through the
 // compiler; "large" is one of 300 objects with debugging information. The command
 // is a binary of the link role alone.
 func BenchmarkLink(b *testing.B) {
@@ -27,14 +27,17 @@ func BenchmarkLink(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	build := p.command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", self, "./testdata/xalt-ld")
-	build.Dir = dir
-	if got := see(build); got.state != "exit status 0" {
-		b.Fatalf("build: %q", got)
-	}
-	for _, name := range linkers[1:] {
-		if err := os.Symlink("ld", filepath.Join(p.bin, name)); err != nil {
-			b.Fatal(err)
+	idle := filepath.Join(b.TempDir(), "idle")
+	for out, command := range map[string]string{self: "./testdata/xalt-ld", filepath.Join(idle, "ld"): "./testdata/floor"} {
+		build := p.command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, command)
+		build.Dir = dir
+		if got := see(build); got.state != "exit status 0" {
+			b.Fatalf("build: %q", got)
+		}
+		for _, name := range linkers[1:] {
+			if err := os.Symlink("ld", filepath.Join(filepath.Dir(out), name)); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
 	p.write("a.c", hello)
@@ -53,12 +56,14 @@ func BenchmarkLink(b *testing.B) {
 		} {
 			b.Run(ld+" "+c.name, func(b *testing.B) {
 				args := append([]string{"-fuse-ld=" + ld, "-o", "out"}, c.args...)
-				var plain, wrapped []float64
+				var plain, wrapped, nothing []float64
 				for b.Loop() {
+					nothing = append(nothing, p.timed(b, c.compiler, append([]string{"-B" + idle}, args...)...))
 					plain = append(plain, p.timed(b, c.compiler, args...))
 					wrapped = append(wrapped, p.timed(b, c.compiler, p.wrapped(args...)...))
 				}
-				x, y := median(plain), median(wrapped)
+				x, y, floor := median(plain), median(wrapped), median(nothing)
+				b.ReportMetric(floor-x, "floor-added-ms")
 				b.ReportMetric(x, "plain-ms")
 				b.ReportMetric(y, "wrapped-ms")
 				b.ReportMetric(y-x, "added-ms")

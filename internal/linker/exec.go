@@ -151,7 +151,36 @@ func passedOn() []os.Signal {
 }
 
 // run runs a program to its end, in our process group, and passes signals on.
+// What takes time is done while the program runs already. Package os would try
+// first whether the kernel knows process descriptors, by a process more.
 func run(path string, args, env []string, files []*os.File) (result, error) {
+	var fds [3]uintptr
+	for i, f := range files {
+		fds[i] = f.Fd()
+	}
+	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Env: env, Files: fds[:]})
+	if err != nil {
+		return result{}, &os.PathError{Op: "run", Path: path, Err: err}
+	}
+	stop := passOn(pid)
+	status, err := wait(pid, stop)
+	if err != nil {
+		return result{}, err
+	}
+	r := result{status: status, interrupted: stop()}
+	if status.Signaled() {
+		switch status.Signal() {
+		case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGXCPU:
+			r.interrupted = true
+		}
+	}
+	return r, nil
+}
+
+// passOn passes signals on to a child. stop ends that, which must be before the
+// child is gone for good and its number another's, and tells whether one came;
+// it may be called again.
+func passOn(pid int) (stop func() (got bool)) {
 	var wanted []os.Signal
 	for _, s := range passedOn() {
 		if !signal.Ignored(s) { // as under nohup
@@ -160,12 +189,6 @@ func run(path string, args, env []string, files []*os.File) (result, error) {
 	}
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, wanted...)
-	defer signal.Stop(signals)
-
-	child, err := os.StartProcess(path, args, &os.ProcAttr{Env: env, Files: files})
-	if err != nil {
-		return result{}, err
-	}
 	var got atomic.Bool
 	done := make(chan struct{})
 	var forwarder sync.WaitGroup
@@ -174,30 +197,46 @@ func run(path string, args, env []string, files []*os.File) (result, error) {
 			select {
 			case s := <-signals:
 				got.Store(true)
-				_ = child.Signal(s)
+				if n, ok := s.(syscall.Signal); ok {
+					_ = syscall.Kill(pid, n)
+				}
 			case <-done:
 				return
 			}
 		}
 	})
-	state, err := child.Wait()
-	close(done)
-	forwarder.Wait()
-	if err != nil {
-		return result{}, err
+	var once sync.Once
+	return func() bool {
+		once.Do(func() {
+			signal.Stop(signals)
+			close(done)
+			forwarder.Wait()
+		})
+		return got.Load()
 	}
-	status, ok := state.Sys().(syscall.WaitStatus)
-	if !ok {
-		return result{}, errors.New("no wait status")
-	}
-	r := result{status: status, interrupted: got.Load()}
-	if status.Signaled() {
-		switch status.Signal() {
-		case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGXCPU:
-			r.interrupted = true
+}
+
+// wait waits for a child's end and its status. The number stays the child's until
+// stop was called.
+func wait(pid int, stop func() bool) (status syscall.WaitStatus, err error) {
+	const (
+		byPID  = 1          // P_PID
+		ended  = 4          // WEXITED
+		noReap = 0x01000000 // WNOWAIT
+	)
+	var info [128]byte // siginfo_t, which is not looked at
+	for {
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, byPID, uintptr(pid), uintptr(unsafe.Pointer(&info)), ended|noReap, 0, 0)
+		if errno != syscall.EINTR {
+			break // also if there is no such system call
 		}
 	}
-	return r, nil
+	stop()
+	for {
+		if _, err = syscall.Wait4(pid, &status, 0, nil); err != syscall.EINTR { //nolint:errorlint // it is never wrapped
+			return status, err
+		}
+	}
 }
 
 // end returns the exit status that reproduces the child's, or dies of its signal.
