@@ -1,6 +1,8 @@
--- Packages that programs imported (R, Python, ...): users and runs by name and
--- version. Packages whose run is not in the database count no run.
+-- Packages that programs imported (R, Python, ...): runs and users by name and
+-- version, in a time span.
 SELECT p.program, p.pkg_name, p.pkg_version, COUNT(DISTINCT r.run_id) AS n_runs, COUNT(DISTINCT r.user) AS n_users
-FROM pkg p LEFT JOIN xalt_run r ON r.run_uuid = p.run_uuid
+FROM xalt_run r JOIN pkg p ON p.run_uuid = r.run_uuid
+WHERE r.syshost LIKE '%'
+  AND r.date >= '2000-01-01' AND r.date < '2100-01-01'
 GROUP BY p.program, p.pkg_name, p.pkg_version
 ORDER BY n_runs DESC, p.program, p.pkg_name, p.pkg_version;
