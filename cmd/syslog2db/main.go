@@ -6,19 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	_ "time/tzdata" // a static binary runs where no zone files are
 
 	"xaltpipe/internal/cli"
 )
 
 func main() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		// Collect garbage rarely while there is little, and often enough that
-		// memory stays flat once there is more.
-		debug.SetGCPercent(400)
-		debug.SetMemoryLimit(72 << 20)
-	}
+	limitMemory()
 	os.Exit(cli.Main("syslog2db", run))
 }
 

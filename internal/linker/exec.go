@@ -233,7 +233,7 @@ func wait(pid int, stop func() bool) (status syscall.WaitStatus, err error) {
 	}
 	stop()
 	for {
-		if _, err = syscall.Wait4(pid, &status, 0, nil); err != syscall.EINTR { //nolint:errorlint // it is never wrapped
+		if _, err = syscall.Wait4(pid, &status, 0, nil); err != syscall.EINTR {
 			return status, err
 		}
 	}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
+
+// leastMemory is how many bytes the Go runtime may take before it collects
+// garbage more often than memory alone would ask for.
+const leastMemory = 72 << 20
+
+// limitMemory lets garbage be collected rarely while there is little, and often
+// enough that memory stays flat once there is more: up to half as much as is in
+// use, which reverse maps of many libraries can make much. GOGC and GOMEMLIMIT in
+// the environment leave it to the user.
+func limitMemory() {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(leastMemory)
+	afterGC(leastMemory)
+}
+
+// afterGC sets the limit anew after each collection; limit is the last one.
+func afterGC(limit int64) {
+	type sentinel struct{ _ *int } // not among the tiny ones, which share their fate
+	runtime.AddCleanup(&sentinel{}, func(limit int64) {
+		used := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(used)
+		const besides = 16 << 20 // stacks, and what the runtime needs itself
+		next := max(leastMemory, int64(used[0].Value.Uint64())*3/2+besides)
+		if next != limit {
+			debug.SetMemoryLimit(next)
+		}
+		afterGC(next)
+	}, limit)
+}

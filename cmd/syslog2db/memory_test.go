@@ -1,0 +1,39 @@
+package main
+
+import (
+	"math"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
+
+// TestLimitMemory wants the limit to leave room above what is in use, however
+// much that is: below it, the collector would be at work all the time.
+func TestLimitMemory(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	defer debug.SetMemoryLimit(math.MaxInt64)
+	limitMemory()
+	if got := debug.SetMemoryLimit(-1); got != leastMemory {
+		t.Errorf("at first the limit is %d, want %d", got, leastMemory)
+	}
+	wait := func(what string, ok func(limit int64) bool) {
+		t.Helper()
+		var limit int64
+		for range 200 {
+			runtime.GC()
+			if limit = debug.SetMemoryLimit(-1); ok(limit) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Errorf("%s the limit is %d", what, limit)
+	}
+	const much = 200 << 20
+	maps := make([]byte, much)
+	wait("with much in use", func(limit int64) bool { return limit >= much*3/2 })
+	runtime.KeepAlive(maps)
+	wait("with little in use again", func(limit int64) bool { return limit < much })
+}
