@@ -1,6 +1,9 @@
 package rmap
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // What follows is about directories of which only reverse maps tell: spider
 // names one owner, perhaps by chance, and its aliases of symlinks overwrite
@@ -27,7 +30,7 @@ type sibling struct {
 // has no rival; "" if there is none.
 func (m *merger) doubt(path string, name uint32) string {
 	info := &m.names[name]
-	for _, i := range info.modules {
+	for i := info.first; i >= 0; i = m.modules[i].next {
 		if m.modules[i].exact {
 			return ""
 		}
@@ -71,16 +74,8 @@ func (m *merger) aliased(path, base, version string, name uint32) bool {
 	if !looksLikeVersion(real) {
 		return false
 	}
-	twin := m.table.findString(path[:at] + version + tail)
-	if !twin.found {
-		return false
-	}
-	for i := m.head[twin.id]; i >= 0; i = m.cands[i].next {
-		if m.modules[m.cands[i].module].name == name {
-			return true
-		}
-	}
-	return false
+	twin, ok := slices.BinarySearch(m.paths, path[:at]+version+tail)
+	return ok && m.claims(uint32(twin), name)
 }
 
 // looksLikeVersion tells whether a component begins as versions do.

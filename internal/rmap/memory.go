@@ -2,6 +2,7 @@ package rmap
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -43,28 +44,27 @@ type memoryEntry struct {
 	kind   kind
 }
 
-// remember makes the memory of this run.
-func (m *merger) remember() {
-	const keep = candMap | candDirect | candRemembered
-	// The text is large: its room is taken at once.
-	room := len(memoryHead) + 64
-	for i := range m.modules {
-		room += len(m.modules[i].file) + len(m.names[m.modules[i].name].name) + 40
+// encodeMemory writes the memory of this run. As it is as large as a map, it
+// is not kept.
+func (m *merger) encodeMemory(emit func([]byte) error) error {
+	text := append(append(make([]byte, 0, encodeChunk+64<<10), memoryHead...), '\n')
+	full := func() (err error) {
+		if len(text) > encodeChunk {
+			err = emit(text)
+			text = text[:0]
+		}
+		return err
 	}
-	for _, path := range m.paths {
-		room += len(path) + 20
-	}
-	text := append(append(make([]byte, 0, room+8*len(m.cands)), memoryHead...), '\n')
 	moduleAt := make([]int32, len(m.modules))
 	for i := range moduleAt {
 		moduleAt[i] = -1
 	}
 	flavorAt := make(map[uint32]uint32)
 	modules := int32(0)
-	for _, p := range m.order {
+	for p := range m.paths {
 		for i := m.head[p]; i >= 0; i = m.cands[i].next {
 			c := &m.cands[i]
-			if c.flags&keep == 0 {
+			if !c.kept() {
 				continue
 			}
 			if moduleAt[c.module] < 0 {
@@ -81,14 +81,17 @@ func (m *merger) remember() {
 				text = append(text, '\n')
 			}
 		}
+		if err := full(); err != nil {
+			return err
+		}
 	}
-	for _, p := range m.order {
+	for p, path := range m.paths {
 		start := len(text)
-		text = appendField(append(text, 'p'), m.paths[p])
+		text = appendField(append(text, 'p'), path)
 		any := false
 		for i := m.head[p]; i >= 0; i = m.cands[i].next {
 			c := &m.cands[i]
-			if c.flags&keep == 0 {
+			if !c.kept() {
 				continue
 			}
 			any = true
@@ -101,15 +104,21 @@ func (m *merger) remember() {
 		if text = append(text, '\n'); !any {
 			text = text[:start]
 		}
+		if err := full(); err != nil {
+			return err
+		}
 	}
-	m.res.Memory = &Memory{text: append(text, "end\n"...)}
+	return emit(append(text, "end\n"...))
 }
+
+// kept tells whether the next run should know of a candidate.
+func (c *cand) kept() bool { return c.flags&(candMap|candDirect|candRemembered) != 0 }
 
 // appendModule appends the line of a module.
 func (m *merger) appendModule(b []byte, mod *moduleInfo) []byte {
 	day := m.opts.Day
 	if mod.lastOnly {
-		day = mod.day
+		day = int(mod.day)
 	}
 	b = strconv.AppendInt(append(b, "m\t"...), int64(day), 10)
 	b = appendField(appendField(b, m.names[mod.name].name), mod.file)
@@ -160,21 +169,28 @@ func unescape(s []byte) []byte {
 	return []byte(strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n").Replace(string(s)))
 }
 
-// walk calls a function for each module, list of flavors and claim, in the
-// order of the text; a path is valid only during the call. If the text is
-// damaged it ends there and tells the line and what is wrong.
-func (mem *Memory) walk(onModule func(remembered), onFlavors func([]string), onClaim func([]byte, memoryEntry)) (line int, bad string) {
-	modules, lists := uint32(0), uint32(0)
-	for data := mem.text; len(data) > 0; {
-		text := data
-		if i := bytes.IndexByte(data, '\n'); i >= 0 {
-			text, data = data[:i], data[i+1:]
-		} else {
-			data = nil
+// read makes a stream of the claims, in the order of their paths, and lists
+// the modules that they refer to. Where the text is damaged it ends, and tells
+// the line and what is wrong.
+func (mem *Memory) read() (s *stream, modules []remembered, line int, bad string) {
+	in := &Input{text: slices.Clip(mem.text)}
+	s = &stream{Input: in, from: fromMemory}
+	sorted := true
+	defer func() {
+		if !sorted {
+			slices.SortStableFunc(in.entries, func(a, b entry) int { return bytes.Compare(in.path(&a), in.path(&b)) })
 		}
+	}()
+	var last []byte
+	for start, end := 0, 0; start < len(mem.text); start = end + 1 {
+		text := mem.text[start:]
+		if i := bytes.IndexByte(text, '\n'); i >= 0 {
+			text = text[:i]
+		}
+		end = start + len(text)
 		if line++; line == 1 {
 			if string(text) != memoryHead {
-				return line, "this is not a file of remembered candidates"
+				return s, modules, line, "this is not a file of remembered candidates"
 			}
 			continue
 		}
@@ -184,42 +200,47 @@ func (mem *Memory) walk(onModule func(remembered), onFlavors func([]string), onC
 			parts := strings.Split(string(rest), "\t")
 			day, err := strconv.Atoi(parts[0])
 			if err != nil || len(parts) < 3 {
-				return line, "bad module"
+				return s, modules, line, "bad module"
 			}
 			for i := range parts {
 				parts[i] = string(unescape([]byte(parts[i])))
 			}
-			onModule(remembered{module: module{parts[1], parts[2]}, day: day, flavors: parts[3:]})
-			modules++
+			modules = append(modules, remembered{module: module{parts[1], parts[2]}, day: day, flavors: parts[3:]})
 		case "f":
 			var list []string
 			for f := range bytes.SplitSeq(rest, []byte{'\t'}) {
 				list = append(list, string(unescape(f)))
 			}
-			onFlavors(list)
-			lists++
+			in.flavors = append(in.flavors, list)
 		case "p":
-			path, rest, _ := bytes.Cut(rest, []byte{'\t'})
-			path = unescape(path)
+			raw, rest, _ := bytes.Cut(rest, []byte{'\t'})
+			path := unescape(raw)
+			at := start + len("p\t")
+			if len(path) != len(raw) { // an escape: the path has a place of its own
+				at = len(in.text)
+				in.text = append(in.text, path...)
+			}
 			for more := true; more; {
 				var claim []byte
 				claim, rest, more = bytes.Cut(rest, []byte{'\t'})
 				e, ok := parseEntry(claim)
-				if !ok || e.module >= modules || e.flavor > lists {
-					return line, "bad claim"
+				if !ok || int(e.module) >= len(modules) || int(e.flavor) > len(in.flavors) {
+					return s, modules, line, "bad claim"
 				}
-				onClaim(path, e)
+				in.entries = append(twice(in.entries), entry{at: uint32(at), size: uint32(len(path)), module: e.module, flavor: e.flavor, kind: e.kind})
 			}
+			sorted = sorted && bytes.Compare(last, path) <= 0
+			last = path
 		case "end":
-			if len(data) > 0 {
-				return line, "text after the end"
+			if end+1 < len(mem.text) {
+				return s, modules, line, "text after the end"
 			}
-			return 0, ""
+			return s, modules, 0, ""
 		default:
-			return line, "unknown line"
+			return s, modules, line, "unknown line"
 		}
 	}
-	return line, "the file is cut short"
+	return s, modules, line, "the file is cut short"
 }
 
 // parseEntry reads "MODULE,KIND,FLAVORS".

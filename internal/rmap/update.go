@@ -195,7 +195,7 @@ func (r *updateRun) run(ctx context.Context) error {
 	}
 	res := m.finish(memory)
 	r.rep.Problems = append(r.rep.Problems, res.Problems...)
-	return r.install(ctx, res)
+	return r.install(ctx, res, m.encodeMemory)
 }
 
 // note adds a problem of the state directory.
@@ -290,7 +290,7 @@ func (r *updateRun) guardMap(res *Result) {
 		if !kept[i] {
 			clean = cleanPath(path, true)
 		}
-		if badKey(path) != "" || sys.has(clean) {
+		if badKey(path) != "" || sys.has([]byte(clean)) {
 			continue
 		}
 		total++
@@ -307,7 +307,7 @@ func (r *updateRun) guardMap(res *Result) {
 }
 
 // install puts the result and the state in place.
-func (r *updateRun) install(ctx context.Context, res *Result) error {
+func (r *updateRun) install(ctx context.Context, res *Result, memory encoding) error {
 	if r.guardEmpty(res); r.rep.Refused != "" {
 		return nil
 	}
@@ -321,12 +321,12 @@ func (r *updateRun) install(ctx context.Context, res *Result) error {
 		wg.Go(func() { f.stage(r.Dir, 0o644) })
 	}
 	// What is remembered is as large as a map; the disk takes both at a time.
-	memory := &output{name: memoryFile, encode: text(res.Memory.text)}
-	wg.Go(func() { memory.stage(r.state, 0o640) })
+	next := &output{name: memoryFile, encode: memory}
+	wg.Go(func() { next.stage(r.state, 0o640) })
 	wg.Wait()
-	r.memory = memory.staged
+	r.memory = next.staged
 	r.rep.Files = make(map[string]string)
-	errs := []error{memory.err}
+	errs := []error{next.err}
 	for _, f := range files {
 		r.rep.Files[f.name] = f.digest
 		if f.staged != nil {
