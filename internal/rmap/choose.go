@@ -84,15 +84,16 @@ func (m *merger) conclude(all []choice) {
 		if c.out {
 			continue
 		}
-		k := m.newKey(uint32(p), c)
+		owner, kind := m.owner(uint32(p), c)
+		k := Key{Path: m.paths[p], Owner: last, kind: kind}
 		// Directories of one module mostly follow each other.
-		if last == nil || !last.equal(k.Owner) {
-			last = k.Owner
-			if len(last.Module) > maxName/2 {
+		if last == nil || !last.equal(&owner) {
+			fresh := owner
+			last = &fresh
+			if k.Owner = last; len(last.Module) > maxName/2 {
 				m.checkLength(uint32(p), &k, long)
 			}
 		}
-		k.Owner = last
 		m.res.Keys = append(m.res.Keys, k)
 	}
 }

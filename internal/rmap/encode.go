@@ -190,7 +190,10 @@ type entryCheck struct {
 
 // entry compares the line of an entry with its key.
 func (c *entryCheck) entry(line []byte, k *Key, more bool) error {
-	c.decoder = decoder{data: line, name: "the new map", scratch: c.scratch}
+	c.decoder = decoder{data: line, name: "the new map", scratch: c.scratch, ascii: true}
+	if !isASCII(line) {
+		return c.errAt(0, "%q is not ASCII", excerpt(line))
+	}
 	key, _, err := c.str()
 	if err != nil {
 		return err

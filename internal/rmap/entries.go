@@ -11,7 +11,7 @@ type shortID struct{ module, flavor uint32 }
 
 func (r *inputReader) reverseMap() error {
 	r.isJSON, r.isXALT, r.in.flavors = false, false, nil
-	r.entries, r.names, r.ends = r.entries[:0], r.names[:0], r.ends[:0]
+	r.entries, r.names, r.places = r.entries[:0], r.names[:0], r.places[:0]
 	r.modules.reset()
 	r.flavorIDs, r.rawFlavors = make(map[string]uint32), make(map[string]uint32)
 	r.shortIDs = make(map[string]shortID)
@@ -262,31 +262,58 @@ func (r *inputReader) moduleID(name, file []byte) uint32 {
 		r.names = r.names[:start]
 		return id
 	}
-	id = uint32(len(r.ends))
+	id = uint32(len(r.places))
 	r.modules.add(hash, id)
-	r.ends = append(r.ends, nameEnd{uint32(start + len(name)), uint32(len(r.names))})
+	r.places = append(r.places, modulePlace{uint32(start), uint32(start + len(name)), uint32(len(r.names))})
 	return id
 }
 
 // moduleKey gives NAME, NUL, modulefile of a module.
 func (r *inputReader) moduleKey(id uint32) []byte {
-	start := uint32(0)
-	if id > 0 {
-		start = r.ends[id-1].file
-	}
-	return r.names[start:r.ends[id].file]
+	e := &r.places[id]
+	return r.names[e.start:e.file]
 }
 
-// moduleList makes the modules of their numbers.
-func (r *inputReader) moduleList() []module {
-	list := make([]module, len(r.ends))
-	names := string(r.names)
-	start := uint32(0)
-	for i, e := range r.ends {
-		list[i] = module{names[start:e.name], names[e.name+1 : e.file]}
-		start = e.file
+// module gives a module before the input is finished.
+func (r *inputReader) module(id uint32) module {
+	e := &r.places[id]
+	return module{string(r.names[e.start:e.name]), string(r.names[e.name+1 : e.file])}
+}
+
+// takeModules keeps the modules for the input, numbered in the order in which
+// the sorted entries name them: what is used together in the merge is then
+// together in memory.
+func (r *inputReader) takeModules() {
+	const none = ^uint32(0)
+	order := make([]uint32, 0, len(r.places))
+	number := slices.Repeat([]uint32{none}, len(r.places))
+	add := func(old uint32) uint32 {
+		if number[old] == none {
+			number[old] = uint32(len(order))
+			order = append(order, old)
+		}
+		return number[old]
 	}
-	return list
+	for i := range r.entries {
+		e := &r.entries[i]
+		e.module = add(e.module)
+	}
+	for old := range number { // those of which no entry is left
+		add(uint32(old))
+	}
+	var names strings.Builder
+	names.Grow(len(r.names))
+	for _, old := range order {
+		names.Write(r.moduleKey(old))
+	}
+	text := names.String()
+	r.in.modules = make([]module, len(order))
+	for i, old := range order {
+		key := r.moduleKey(old)
+		name := r.places[old].name - r.places[old].start
+		r.in.modules[i] = module{text[:name], text[name+1 : len(key)]}
+		text = text[len(key):]
+	}
 }
 
 // flavorID gives the number of a sorted list of flavors.

@@ -148,18 +148,18 @@ type workshop struct {
 	claims  []entry    // of modulefiles in a spider-json
 	items   []sortItem // of sortEntries
 	names   []byte     // NAME, NUL, modulefile of each module
-	ends    []nameEnd  // of each module in names
-	modules hashIndex  // of names
+	places  []modulePlace
+	modules hashIndex // of names
 }
 
-// A nameEnd tells where the two parts of a module end.
-type nameEnd struct{ name, file uint32 }
+// A modulePlace tells where a module is in the names, and where its parts end.
+type modulePlace struct{ start, name, file uint32 }
 
 // inputReader is the state of parseInput.
 type inputReader struct {
 	*decoder
 	*workshop
-	in        *Input
+	in         *Input
 	flavorIDs  map[string]uint32  // sorted lists, joined by NUL
 	rawFlavors map[string]uint32  // lists as they stand in the text
 	shortIDs   map[string]shortID // of the xalt form
@@ -314,4 +314,3 @@ func show(b []byte) string {
 	}
 	return fmt.Sprintf("%q", b)
 }
-

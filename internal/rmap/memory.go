@@ -32,8 +32,8 @@ const memoryHead = "rmap-merge candidates 1"
 // before a ".." in its path.
 const kindUnsure kind = 1 << 7
 
+// A remembered is what a memory says of a module, besides its name.
 type remembered struct {
-	module
 	day     int // last named by an input, in days since 1970
 	flavors []string
 }
@@ -162,19 +162,17 @@ func appendField(b []byte, s string) []byte {
 
 // unescape is the inverse of appendField; it gives s itself where nothing is
 // escaped.
-func unescape(s []byte) []byte {
-	if bytes.IndexByte(s, '\\') < 0 {
+func unescape(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
-	return []byte(strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n").Replace(string(s)))
+	return strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n").Replace(s)
 }
 
-// read makes a stream of the claims, in the order of their paths, and lists
-// the modules that they refer to. Where the text is damaged it ends, and tells
-// the line and what is wrong.
-func (mem *Memory) read() (s *stream, modules []remembered, line int, bad string) {
-	in := &Input{text: slices.Clip(mem.text)}
-	s = &stream{Input: in, from: fromMemory}
+// read gives the claims as entries of an input, and what is said of its modules.
+// Where the text is damaged it ends, and tells the line and what is wrong.
+func (mem *Memory) read() (in *Input, modules []remembered, line int, bad string) {
+	in = &Input{text: slices.Clip(mem.text)}
 	sorted := true
 	defer func() {
 		if !sorted {
@@ -190,7 +188,7 @@ func (mem *Memory) read() (s *stream, modules []remembered, line int, bad string
 		end = start + len(text)
 		if line++; line == 1 {
 			if string(text) != memoryHead {
-				return s, modules, line, "this is not a file of remembered candidates"
+				return in, modules, line, "this is not a file of remembered candidates"
 			}
 			continue
 		}
@@ -200,32 +198,33 @@ func (mem *Memory) read() (s *stream, modules []remembered, line int, bad string
 			parts := strings.Split(string(rest), "\t")
 			day, err := strconv.Atoi(parts[0])
 			if err != nil || len(parts) < 3 {
-				return s, modules, line, "bad module"
+				return in, modules, line, "bad module"
 			}
 			for i := range parts {
-				parts[i] = string(unescape([]byte(parts[i])))
+				parts[i] = unescape(parts[i])
 			}
-			modules = append(modules, remembered{module: module{parts[1], parts[2]}, day: day, flavors: parts[3:]})
+			in.modules = append(twice(in.modules), module{parts[1], parts[2]})
+			modules = append(twice(modules), remembered{day, parts[3:]})
 		case "f":
 			var list []string
 			for f := range bytes.SplitSeq(rest, []byte{'\t'}) {
-				list = append(list, string(unescape(f)))
+				list = append(list, unescape(string(f)))
 			}
 			in.flavors = append(in.flavors, list)
 		case "p":
-			raw, rest, _ := bytes.Cut(rest, []byte{'\t'})
-			path := unescape(raw)
+			path, rest, _ := bytes.Cut(rest, []byte{'\t'})
 			at := start + len("p\t")
-			if len(path) != len(raw) { // an escape: the path has a place of its own
+			if bytes.IndexByte(path, '\\') >= 0 { // it gets a place of its own
 				at = len(in.text)
-				in.text = append(in.text, path...)
+				in.text = append(in.text, unescape(string(path))...)
+				path = in.text[at:]
 			}
 			for more := true; more; {
 				var claim []byte
 				claim, rest, more = bytes.Cut(rest, []byte{'\t'})
 				e, ok := parseEntry(claim)
-				if !ok || int(e.module) >= len(modules) || int(e.flavor) > len(in.flavors) {
-					return s, modules, line, "bad claim"
+				if !ok || int(e.module) >= len(in.modules) || int(e.flavor) > len(in.flavors) {
+					return in, modules, line, "bad claim"
 				}
 				in.entries = append(twice(in.entries), entry{at: uint32(at), size: uint32(len(path)), module: e.module, flavor: e.flavor, kind: e.kind})
 			}
@@ -233,14 +232,14 @@ func (mem *Memory) read() (s *stream, modules []remembered, line int, bad string
 			last = path
 		case "end":
 			if end+1 < len(mem.text) {
-				return s, modules, line, "text after the end"
+				return in, modules, line, "text after the end"
 			}
-			return s, modules, 0, ""
+			return in, modules, 0, ""
 		default:
-			return s, modules, line, "unknown line"
+			return in, modules, line, "unknown line"
 		}
 	}
-	return s, modules, line, "the file is cut short"
+	return in, modules, line, "the file is cut short"
 }
 
 // parseEntry reads "MODULE,KIND,FLAVORS".

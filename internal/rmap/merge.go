@@ -99,7 +99,7 @@ type merger struct {
 	opts     Options
 	sys      *systemDirs
 	streams  []*stream         // the claims of the reverse maps, in the order of the labels
-	spiders  []*stream         // and of the spider-jsons
+	spiders  []numbered        // which wait until all reverse maps are in
 	libs     map[string]string // to the label of the first input that has it
 	labels   []string          // of the inputs
 	text     builder           // copies of names and paths: the inputs themselves are large
@@ -165,18 +165,22 @@ func (m *merger) add(in *Input) {
 		}
 	}
 	if in.Form == FormSpider {
-		m.spiders = append(m.spiders, &stream{Input: in, number: number, from: fromSpider})
+		m.spiders = append(m.spiders, numbered{in, number})
 	} else {
 		m.addMap(number, in)
 	}
 }
 
+type numbered struct {
+	*Input
+	number int
+}
+
 // finish makes the map of what was added.
 func (m *merger) finish(memory *Memory) *Result {
-	for _, s := range m.spiders {
-		m.addSpider(s)
+	for _, in := range m.spiders {
+		m.addSpider(in.number, in.Input)
 	}
-	m.streams = append(m.streams, m.spiders...)
 	m.addMemory(memory)
 	m.addPins()
 	m.mergeStreams()
@@ -247,7 +251,7 @@ func (m *merger) module(mod module) uint32 {
 
 // addMap takes in the modules of a reverse map.
 func (m *merger) addMap(number int, in *Input) {
-	s := &stream{Input: in, number: number, from: fromMap, moduleIDs: make([]uint32, len(in.modules)), flavorIDs: make([]uint32, len(in.flavors))}
+	s := newStream(fromMap, number, in)
 	for i, mod := range in.modules {
 		id := m.module(mod)
 		s.moduleIDs[i] = id
@@ -295,10 +299,11 @@ func (m *merger) commonFlavors(in *Input, flavorID []uint32) []uint32 {
 }
 
 // addSpider takes in the modules of a spider-json, whose flavors count alone.
-func (m *merger) addSpider(s *stream) {
-	s.moduleIDs = make([]uint32, len(s.spider))
-	for i := range s.spider {
-		sp := &s.spider[i]
+func (m *merger) addSpider(number int, in *Input) {
+	s := newStream(fromSpider, number, in)
+	m.streams = append(m.streams, s)
+	for i := range in.spider {
+		sp := &in.spider[i]
 		id := m.module(sp.module)
 		s.moduleIDs[i] = id
 		mod := &m.modules[id]
@@ -325,22 +330,24 @@ func (m *merger) addMemory(mem *Memory) {
 	if mem == nil {
 		return
 	}
-	s, modules, line, bad := mem.read()
-	for _, r := range modules {
-		if !m.alive(r) {
-			s.moduleIDs = append(s.moduleIDs, dead)
+	in, modules, line, bad := mem.read()
+	s := newStream(fromMemory, 0, in)
+	for i, r := range modules {
+		mod := in.modules[i]
+		known := m.find(mod).found
+		if !known && !m.alive(mod, r.day) {
+			s.moduleIDs[i] = dead
 			continue
 		}
-		known := m.find(r.module).found
-		id := m.module(r.module)
-		s.moduleIDs = append(s.moduleIDs, id)
+		id := m.module(mod)
+		s.moduleIDs[i] = id
 		if mod := &m.modules[id]; !known {
 			mod.lastOnly, mod.day = true, int32(r.day)
 			mod.flavors = m.flavors.id(r.flavors)
 		}
 	}
-	for _, list := range s.flavors {
-		s.flavorIDs = append(s.flavorIDs, m.flavors.id(list))
+	for i, list := range in.flavors {
+		s.flavorIDs[i] = m.flavors.id(list)
 	}
 	m.streams = append(m.streams, s)
 	if bad != "" {
@@ -351,23 +358,22 @@ func (m *merger) addMemory(mem *Memory) {
 	}
 }
 
-func (m *merger) alive(r remembered) bool {
-	if r.file == "" {
-		at := m.nameID.findString(r.name)
+// alive tells whether a module that no input names, last on a day, is to be
+// remembered.
+func (m *merger) alive(mod module, day int) bool {
+	if mod.file == "" {
+		at := m.nameID.findString(mod.name)
 		return at.found && m.names[at.id].current
 	}
-	if m.find(r.module).found {
-		return true
-	}
 	for root := range m.roots {
-		if within(r.file, root) { // a spider-json covers it and does not list it
+		if within(mod.file, root) { // a spider-json covers it and does not list it
 			return false
 		}
 	}
-	if m.opts.Gone != nil && m.opts.Gone(r.file) {
+	if m.opts.Gone != nil && m.opts.Gone(mod.file) {
 		return false
 	}
-	return m.opts.Day-r.day <= keepDays
+	return m.opts.Day-day <= keepDays
 }
 
 // addPins has a path for each pin.
@@ -380,5 +386,5 @@ func (m *merger) addPins() {
 		in.entries = append(in.entries, entry{at: uint32(len(in.text)), size: uint32(len(path))})
 		in.text = append(in.text, path...)
 	}
-	m.streams = append(m.streams, &stream{Input: in, from: fromPins})
+	m.streams = append(m.streams, newStream(fromPins, 0, in))
 }

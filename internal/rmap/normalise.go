@@ -10,7 +10,6 @@ import (
 // finishMap brings the entries of a reverse map in order: sorted, each key
 // once, normalised. It gives the number of keys.
 func (r *inputReader) finishMap() int {
-	r.in.modules = r.moduleList()
 	r.sortEntries(r.entries)
 	n := 0
 	for i := range r.entries {
@@ -27,6 +26,7 @@ func (r *inputReader) finishMap() int {
 	if r.normalise() {
 		r.sortEntries(r.entries)
 	}
+	r.takeModules()
 	r.take(r.entries)
 	return n
 }
@@ -104,7 +104,7 @@ func (r *inputReader) normalise() (changed bool) {
 			why = r.fromRelative(e, keys, cwds)
 		}
 		if why != "" {
-			r.problemLine(int(e.line), "dropped-key", path, "key %s of %s left out: %s", show(raw), r.in.modules[e.module], why)
+			r.problemLine(int(e.line), "dropped-key", path, "key %s of %s left out: %s", show(raw), r.module(e.module), why)
 			continue
 		}
 		dots := hasDotDot(path)
@@ -202,7 +202,7 @@ func (r *inputReader) fromRelative(e entry, relative, cwds []string) string {
 		case k == "":
 		case k != ".":
 			if cwd, ok := strings.CutSuffix(path, "/"+k); ok && slices.Contains(cwds, cwd) {
-				if ev, _ := evidenceOf(path, r.in.modules[e.module].name); ev < evBoth {
+				if ev, _ := evidenceOf(path, r.module(e.module).name); ev < evBoth {
 					return fmt.Sprintf(text, k)
 				}
 			}
@@ -215,7 +215,7 @@ func (r *inputReader) fromRelative(e entry, relative, cwds []string) string {
 			if k == 0 { // the xalt form does not tell
 				k = kindBin | kindLib
 			}
-			if ev, _ := evidenceOf(path, r.in.modules[e.module].name); len(cwds) == 0 && ev == evNone && !fits(path, k) {
+			if ev, _ := evidenceOf(path, r.module(e.module).name); len(cwds) == 0 && ev == evNone && !fits(path, k) {
 				return fmt.Sprintf(text, ".")
 			}
 		}

@@ -57,21 +57,20 @@ type Result struct {
 	Memory    *Memory    // what the next run should know
 }
 
-// newKey makes the line of the map for a decided path.
-func (m *merger) newKey(p uint32, c *choice) Key {
-	k := Key{Path: m.paths[p], Owner: &Owner{}}
+// owner gives the owner of a decided path, and the kind of the directory.
+func (m *merger) owner(p uint32, c *choice) (o Owner, k kind) {
 	if c.rule == RulePin {
-		name, flavor := splitFlavor(m.opts.Pins[k.Path])
-		k.Module, k.Flavors = name, []string{flavorText(flavor)}
+		name, flavor := splitFlavor(m.opts.Pins[m.paths[p]])
+		o = Owner{Module: name, Flavors: []string{flavorText(flavor)}}
 		for i := m.head[p]; i >= 0; i = m.cands[i].next {
 			if mod := &m.modules[m.cands[i].module]; m.names[mod.name].name == name {
-				k.File = mod.file
-				k.kind |= m.cands[i].kind
+				o.File = mod.file
+				k |= m.cands[i].kind
 			}
 		}
-		return k
+		return o, k
 	}
-	k.Module = m.names[c.name].name
+	o.Module = m.names[c.name].name
 	var exact, common, short, old uint32
 	for i := m.head[p]; i >= 0; i = m.cands[i].next {
 		cd := &m.cands[i]
@@ -79,9 +78,9 @@ func (m *merger) newKey(p uint32, c *choice) Key {
 		if mod.name != c.name {
 			continue
 		}
-		k.kind |= cd.kind
-		if mod.file != "" && (k.File == "" || mod.file < k.File) {
-			k.File = mod.file
+		k |= cd.kind
+		if mod.file != "" && (o.File == "" || mod.file < o.File) {
+			o.File = mod.file
 		}
 		switch {
 		case mod.exact:
@@ -94,8 +93,8 @@ func (m *merger) newKey(p uint32, c *choice) Key {
 			short = m.flavors.union(short, cd.flavors)
 		}
 	}
-	k.Flavors = m.withoutIgnored(cmp.Or(exact, common, short, old))
-	return k
+	o.Flavors = m.withoutIgnored(cmp.Or(exact, common, short, old))
+	return o, k
 }
 
 // withoutIgnored gives the flavors of a set less the ignored ones. A flavor

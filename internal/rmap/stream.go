@@ -10,9 +10,11 @@ import (
 // the order of their paths. All are passed over together, from the least path
 // to the greatest, so that nothing need be looked up.
 type stream struct {
-	*Input
 	from      origin
-	number    int      // of the input
+	label     string // of the input
+	number    int    // likewise
+	text      []byte // as in an Input
+	entries   []entry
 	moduleIDs []uint32 // of the input's modules, in the merger; dead if it expired
 	flavorIDs []uint32 // likewise of its lists of flavors
 
@@ -37,13 +39,21 @@ const (
 // dead stands for a module that expired.
 const dead = ^uint32(0)
 
+func newStream(from origin, number int, in *Input) *stream {
+	return &stream{
+		from: from, label: in.Label, number: number, text: in.text, entries: in.entries,
+		moduleIDs: make([]uint32, len(in.modules)), flavorIDs: make([]uint32, len(in.flavors)),
+	}
+}
+
 // advance goes to the next entry and tells whether there is one.
 func (s *stream) advance() bool {
 	s.next++
 	if s.next >= len(s.entries) {
 		return false
 	}
-	s.path = s.Input.path(&s.entries[s.next])
+	e := &s.entries[s.next]
+	s.path = s.text[e.at : e.at+e.size]
 	return true
 }
 
@@ -174,13 +184,14 @@ func (m *merger) take(g *pathGroup, s *stream, e *entry) {
 // mapped makes the path of a reverse map's first claim on it, unless the site
 // lets nobody own it.
 func (m *merger) mapped(g *pathGroup, s *stream, e *entry) bool {
-	mod := s.modules[e.module]
+	info := &m.modules[s.moduleIDs[e.module]]
+	mod := module{m.names[info.name].name, info.file}
 	switch {
 	case g.system:
 	case m.sys.has(g.path):
 		g.system = true
 		m.res.Problems = append(m.res.Problems, Problem{
-			Input: s.Label, Line: int(e.line), Kind: "system-directory", Path: string(g.path),
+			Input: s.label, Line: int(e.line), Kind: "system-directory", Path: string(g.path),
 			Text: fmt.Sprintf("key %q of %s left out: it is a system directory; correct the modulefile, or the symlink that leads there", g.path, mod),
 		})
 	default:

@@ -2,6 +2,8 @@ package rmap
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -321,12 +323,11 @@ func (r *updateRun) install(ctx context.Context, res *Result, memory encoding) e
 		wg.Go(func() { f.stage(r.Dir, 0o644) })
 	}
 	// What is remembered is as large as a map; the disk takes both at a time.
-	next := &output{name: memoryFile, encode: memory}
-	wg.Go(func() { next.stage(r.state, 0o640) })
+	var merr error
+	wg.Go(func() { r.memory, merr = stage(r.state, memoryFile, "", 0o640, memory, nil) })
 	wg.Wait()
-	r.memory = next.staged
 	r.rep.Files = make(map[string]string)
-	errs := []error{next.err}
+	errs := []error{merr}
 	for _, f := range files {
 		r.rep.Files[f.name] = f.digest
 		if f.staged != nil {
@@ -369,7 +370,15 @@ type output struct {
 
 // stage writes the file beside its place in dir, and checks it.
 func (f *output) stage(dir string, mode fs.FileMode) {
-	f.staged, f.digest, f.err = stage(dir, f.name, f.old, mode, f.encode, f.check)
+	hash := sha256.New()
+	f.staged, f.err = stage(dir, f.name, f.old, mode, func(emit func([]byte) error) error {
+		hash.Reset() // the text may be made twice: to compare, and to write
+		return f.encode(func(b []byte) error {
+			_, _ = hash.Write(b) // never fails
+			return emit(b)
+		})
+	}, f.check)
+	f.digest = hex.EncodeToString(hash.Sum(nil))
 }
 
 func (r *updateRun) writeState(res *Result) error {

@@ -2,8 +2,6 @@ package rmap
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -34,25 +32,23 @@ func (s *staged) between() {
 // stage writes a text beside dir/name if that would change it; nil if not. The
 // file is read back and compared, and given to check if there is one, before
 // anything is replaced.
-func stage(dir, name, old string, mode fs.FileMode, encode encoding, check func(io.Reader) error) (s *staged, sum string, err error) {
+func stage(dir, name, old string, mode fs.FileMode, encode encoding, check func(io.Reader) error) (s *staged, err error) {
 	target := filepath.Join(dir, name)
-	switch sum, err = same(target, encode); {
+	switch equal, err := same(target, encode); {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, "", fmt.Errorf("write %s: %w", target, err)
-	case sum != "":
-		return nil, sum, nil
+		return nil, fmt.Errorf("write %s: %w", target, err)
+	case equal:
+		return nil, nil
 	}
 	f, err := os.CreateTemp(dir, tempPrefix)
 	if err != nil {
-		return nil, "", fmt.Errorf("write %s: %w", target, err)
+		return nil, fmt.Errorf("write %s: %w", target, err)
 	}
 	s = &staged{dir: dir, name: name, temp: f.Name(), old: old}
-	hash, seed := sha256.New(), maphash.MakeSeed()
-	var quick maphash.Hash // to compare with what is read back
-	quick.SetSeed(seed)
+	var hash maphash.Hash // to compare with what is read back
+	hash.SetSeed(hashSeed)
 	err = encode(func(b []byte) error {
-		hash.Write(b)
-		_, _ = quick.Write(b) // never fails
+		_, _ = hash.Write(b) // never fails
 		_, err := f.Write(b)
 		return err
 	})
@@ -65,14 +61,13 @@ func stage(dir, name, old string, mode fs.FileMode, encode encoding, check func(
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	sum = hex.EncodeToString(hash.Sum(nil))
 	if err == nil {
-		err = readBack(s.temp, seed, quick.Sum64(), check)
+		err = readBack(s.temp, hash.Sum64(), check)
 	}
 	if err != nil {
-		return nil, "", errors.Join(fmt.Errorf("write %s: %w", target, err), s.drop())
+		return nil, errors.Join(fmt.Errorf("write %s: %w", target, err), s.drop())
 	}
-	return s, sum, nil
+	return s, nil
 }
 
 // text is the encoding of a text that is there already.
@@ -83,21 +78,19 @@ func text(data []byte) encoding {
 // errDiffers ends a comparison.
 var errDiffers = errors.New("the file differs")
 
-// same gives the digest of a text if the file holds exactly that, else "".
-func same(name string, encode encoding) (sum string, err error) {
+// same tells whether a file holds exactly a text.
+func same(name string, encode encoding) (equal bool, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return "", err
+		return false, err
 	}
 	defer func() {
 		if cerr := f.Close(); err == nil && cerr != nil {
 			err = cerr
 		}
 	}()
-	hash := sha256.New()
 	buf := make([]byte, encodeChunk)
 	err = encode(func(b []byte) error {
-		hash.Write(b)
 		for len(b) > 0 {
 			n, err := io.ReadFull(f, buf[:min(len(b), len(buf))])
 			if !bytes.Equal(buf[:n], b[:n]) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -113,20 +106,20 @@ func same(name string, encode encoding) (sum string, err error) {
 	if err == nil {
 		switch _, err = f.Read(buf[:1]); {
 		case errors.Is(err, io.EOF):
-			return hex.EncodeToString(hash.Sum(nil)), nil
+			return true, nil
 		case err == nil:
-			err = errDiffers
+			return false, nil
 		}
 	}
 	if errors.Is(err, errDiffers) {
 		err = nil
 	}
-	return "", err
+	return false, err
 }
 
 // readBack reads a file that was just written, compares its hash and has it
 // checked.
-func readBack(name string, seed maphash.Seed, want uint64, check func(io.Reader) error) (err error) {
+func readBack(name string, want uint64, check func(io.Reader) error) (err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -137,7 +130,7 @@ func readBack(name string, seed maphash.Seed, want uint64, check func(io.Reader)
 		}
 	}()
 	var got maphash.Hash
-	got.SetSeed(seed)
+	got.SetSeed(hashSeed)
 	r := io.TeeReader(f, &got)
 	if check != nil {
 		if err := check(r); err != nil {
@@ -234,7 +227,7 @@ func syncDir(dir string) error {
 // temporary file in the same directory, sync, rename. An equal file is left
 // alone.
 func WriteFile(name string, data []byte, mode fs.FileMode) error {
-	s, _, err := stage(filepath.Dir(name), filepath.Base(name), "", mode, text(data), nil)
+	s, err := stage(filepath.Dir(name), filepath.Base(name), "", mode, text(data), nil)
 	if err != nil || s == nil {
 		return err
 	}
