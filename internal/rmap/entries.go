@@ -294,8 +294,8 @@ func (r *inputReader) takeModules() {
 		}
 		return number[old]
 	}
-	for i := range r.entries {
-		e := &r.entries[i]
+	for i := range r.in.entries {
+		e := &r.in.entries[i]
 		e.module = add(e.module)
 	}
 	for old := range number { // those of which no entry is left

@@ -32,10 +32,12 @@ const memoryHead = "rmap-merge candidates 1"
 // before a ".." in its path.
 const kindUnsure kind = 1 << 7
 
-// A remembered is what a memory says of a module, besides its name.
+// A remembered is what a memory says of a module; the parts are valid only
+// until the next one.
 type remembered struct {
-	day     int // last named by an input, in days since 1970
-	flavors []string
+	name, file []byte
+	day        int      // last named by an input, in days since 1970
+	flavors    [][]byte // escaped
 }
 
 type memoryEntry struct {
@@ -162,24 +164,36 @@ func appendField(b []byte, s string) []byte {
 
 // unescape is the inverse of appendField; it gives s itself where nothing is
 // escaped.
-func unescape(s string) string {
-	if strings.IndexByte(s, '\\') < 0 {
+func unescape(s []byte) []byte {
+	if bytes.IndexByte(s, '\\') < 0 {
 		return s
 	}
-	return strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n").Replace(s)
+	return []byte(strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n").Replace(string(s)))
 }
 
-// read gives the claims as entries of an input, and what is said of its modules.
-// Where the text is damaged it ends, and tells the line and what is wrong.
-func (mem *Memory) read() (in *Input, modules []remembered, line int, bad string) {
+func unescaped(fields [][]byte) []string {
+	list := make([]string, len(fields))
+	for i, f := range fields {
+		list[i] = string(unescape(f))
+	}
+	return list
+}
+
+// read gives the claims and the lists of flavors as those of an input, and each
+// module, in its order, to a function. Where the text is damaged it ends, and
+// tells the line and what is wrong.
+func (mem *Memory) read(onModule func(*remembered)) (in *Input, line int, bad string) {
 	in = &Input{text: slices.Clip(mem.text)}
+	modules := uint32(0)
+	var mod remembered
+	var fields [][]byte
+	var last []byte
 	sorted := true
 	defer func() {
 		if !sorted {
 			slices.SortStableFunc(in.entries, func(a, b entry) int { return bytes.Compare(in.path(&a), in.path(&b)) })
 		}
 	}()
-	var last []byte
 	for start, end := 0, 0; start < len(mem.text); start = end + 1 {
 		text := mem.text[start:]
 		if i := bytes.IndexByte(text, '\n'); i >= 0 {
@@ -188,43 +202,43 @@ func (mem *Memory) read() (in *Input, modules []remembered, line int, bad string
 		end = start + len(text)
 		if line++; line == 1 {
 			if string(text) != memoryHead {
-				return in, modules, line, "this is not a file of remembered candidates"
+				return in, line, "this is not a file of remembered candidates"
 			}
 			continue
 		}
-		kind, rest, _ := bytes.Cut(text, []byte{'\t'})
-		switch string(kind) {
+		fields = fields[:0]
+		for f := range bytes.SplitSeq(text, []byte{'\t'}) {
+			fields = append(fields, f)
+		}
+		switch string(fields[0]) {
 		case "m":
-			parts := strings.Split(string(rest), "\t")
-			day, err := strconv.Atoi(parts[0])
-			if err != nil || len(parts) < 3 {
-				return in, modules, line, "bad module"
+			if len(fields) < 4 {
+				return in, line, "bad module"
 			}
-			for i := range parts {
-				parts[i] = unescape(parts[i])
+			day, err := strconv.Atoi(string(fields[1]))
+			if err != nil {
+				return in, line, "bad module"
 			}
-			in.modules = append(twice(in.modules), module{parts[1], parts[2]})
-			modules = append(twice(modules), remembered{day, parts[3:]})
+			mod = remembered{unescape(fields[2]), unescape(fields[3]), day, fields[4:]}
+			onModule(&mod)
+			modules++
 		case "f":
-			var list []string
-			for f := range bytes.SplitSeq(rest, []byte{'\t'}) {
-				list = append(list, unescape(string(f)))
-			}
-			in.flavors = append(in.flavors, list)
+			in.flavors = append(in.flavors, unescaped(fields[1:]))
 		case "p":
-			path, rest, _ := bytes.Cut(rest, []byte{'\t'})
+			if len(fields) < 3 {
+				return in, line, "bad claim"
+			}
+			path := fields[1]
 			at := start + len("p\t")
 			if bytes.IndexByte(path, '\\') >= 0 { // it gets a place of its own
 				at = len(in.text)
-				in.text = append(in.text, unescape(string(path))...)
+				in.text = append(in.text, unescape(path)...)
 				path = in.text[at:]
 			}
-			for more := true; more; {
-				var claim []byte
-				claim, rest, more = bytes.Cut(rest, []byte{'\t'})
-				e, ok := parseEntry(claim)
-				if !ok || int(e.module) >= len(in.modules) || int(e.flavor) > len(in.flavors) {
-					return in, modules, line, "bad claim"
+			for _, f := range fields[2:] {
+				e, ok := parseEntry(f)
+				if !ok || e.module >= modules || int(e.flavor) > len(in.flavors) {
+					return in, line, "bad claim"
 				}
 				in.entries = append(twice(in.entries), entry{at: uint32(at), size: uint32(len(path)), module: e.module, flavor: e.flavor, kind: e.kind})
 			}
@@ -232,14 +246,14 @@ func (mem *Memory) read() (in *Input, modules []remembered, line int, bad string
 			last = path
 		case "end":
 			if end+1 < len(mem.text) {
-				return in, modules, line, "text after the end"
+				return in, line, "text after the end"
 			}
-			return in, modules, 0, ""
+			return in, 0, ""
 		default:
-			return in, modules, line, "unknown line"
+			return in, line, "unknown line"
 		}
 	}
-	return in, modules, line, "the file is cut short"
+	return in, line, "the file is cut short"
 }
 
 // parseEntry reads "MODULE,KIND,FLAVORS".

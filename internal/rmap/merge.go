@@ -229,14 +229,15 @@ func (m *merger) name(s string) uint32 {
 	return m.nameID.add(at, s)
 }
 
-// find tells where a module is, or belongs; m.scratch is then what it is found by.
-func (m *merger) find(mod module) tablePlace {
-	m.scratch = append(append(append(m.scratch[:0], mod.name...), 0), mod.file...)
+// findModule tells where a module is, or belongs; m.scratch is then what it is
+// found by.
+func findModule[T string | []byte](m *merger, name, file T) tablePlace {
+	m.scratch = append(append(append(m.scratch[:0], name...), 0), file...)
 	return m.moduleID.find(m.scratch)
 }
 
 func (m *merger) module(mod module) uint32 {
-	at := m.find(mod)
+	at := findModule(m, mod.name, mod.file)
 	if at.found {
 		return at.id
 	}
@@ -330,22 +331,26 @@ func (m *merger) addMemory(mem *Memory) {
 	if mem == nil {
 		return
 	}
-	in, modules, line, bad := mem.read()
-	s := newStream(fromMemory, 0, in)
-	for i, r := range modules {
-		mod := in.modules[i]
-		known := m.find(mod).found
-		if !known && !m.alive(mod, r.day) {
-			s.moduleIDs[i] = dead
-			continue
+	var modules []uint32
+	in, line, bad := mem.read(func(r *remembered) {
+		at := findModule(m, r.name, r.file)
+		if at.found {
+			modules = append(twice(modules), at.id)
+			return
+		}
+		mod := module{string(r.name), string(r.file)}
+		if !m.alive(mod, r.day) {
+			modules = append(twice(modules), dead)
+			return
 		}
 		id := m.module(mod)
-		s.moduleIDs[i] = id
-		if mod := &m.modules[id]; !known {
-			mod.lastOnly, mod.day = true, int32(r.day)
-			mod.flavors = m.flavors.id(r.flavors)
-		}
-	}
+		info := &m.modules[id]
+		info.lastOnly, info.day = true, int32(r.day)
+		info.flavors = m.flavors.id(unescaped(r.flavors))
+		modules = append(twice(modules), id)
+	})
+	s := newStream(fromMemory, 0, in)
+	s.moduleIDs = modules
 	for i, list := range in.flavors {
 		s.flavorIDs[i] = m.flavors.id(list)
 	}

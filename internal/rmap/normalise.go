@@ -10,45 +10,23 @@ import (
 // finishMap brings the entries of a reverse map in order: sorted, each key
 // once, normalised. It gives the number of keys.
 func (r *inputReader) finishMap() int {
-	r.sortEntries(r.entries)
+	in := r.in
+	r.take(r.entries, r.text)
 	n := 0
-	for i := range r.entries {
-		e := &r.entries[i]
-		if n > 0 && bytes.Equal(r.path(e), r.path(&r.entries[n-1])) {
-			path := r.path(e)
+	for _, e := range in.entries {
+		if path := in.path(&e); n > 0 && bytes.Equal(path, in.path(&in.entries[n-1])) {
 			r.problemLine(int(e.line), "duplicate-key", string(path), "%s is there twice: the last one counts, as with XALT", show(path))
 			n--
 		}
-		r.entries[n] = *e
+		in.entries[n] = e
 		n++
 	}
-	r.entries = r.entries[:n]
+	in.entries = in.entries[:n]
 	if r.normalise() {
-		r.sortEntries(r.entries)
+		r.take(in.entries, in.text)
 	}
 	r.takeModules()
-	r.take(r.entries)
 	return n
-}
-
-// path gives the path of an entry that is not finished.
-func (r *inputReader) path(e *entry) []byte { return r.text[e.at : e.at+e.size] }
-
-// take keeps sorted entries and their paths, in their order, for the input.
-func (r *inputReader) take(list []entry) {
-	size := 0
-	for i := range list {
-		size += int(list[i].size)
-	}
-	text := make([]byte, 0, size)
-	r.in.entries = slices.Clone(list)
-	for i := range r.in.entries {
-		e := &r.in.entries[i]
-		path := r.path(e)
-		e.at = uint32(len(text))
-		text = append(text, path...)
-	}
-	r.in.text = text
 }
 
 // normalise brings the keys of a reverse map to one spelling and leaves out
@@ -57,9 +35,9 @@ func (r *inputReader) take(list []entry) {
 func (r *inputReader) normalise() (changed bool) {
 	relative := make(map[uint32][]string) // module to its relative keys
 	special, odd := false, false
-	for i := range r.entries {
-		e := &r.entries[i]
-		path := r.path(e)
+	for i := range r.in.entries {
+		e := &r.in.entries[i]
+		path := r.in.path(e)
 		if !oddPath(path) {
 			continue
 		}
@@ -90,9 +68,9 @@ func (r *inputReader) normalise() (changed bool) {
 			}
 		}
 	}
-	kept := r.entries[:0]
-	for _, e := range r.entries {
-		raw := r.path(&e)
+	kept := r.in.entries[:0]
+	for _, e := range r.in.entries {
+		raw := r.in.path(&e)
 		keys := relative[e.module]
 		if keys == nil && !oddPath(raw) {
 			kept = append(kept, e)
@@ -111,12 +89,13 @@ func (r *inputReader) normalise() (changed bool) {
 		clean := cleanPath(path, !dots || !realElsewhere(path, own[e.module]))
 		e.lexical = dots && !slices.Contains(own[e.module], clean)
 		if clean != path {
-			e.at, e.size = r.keep([]byte(clean)), uint32(len(clean))
+			e.at, e.size = uint32(len(r.in.text)), uint32(len(clean))
+			r.in.text = append(r.in.text, clean...)
 			changed = true
 		}
 		kept = append(kept, e)
 	}
-	r.entries = kept
+	r.in.entries = kept
 	return changed
 }
 
@@ -133,15 +112,15 @@ func (r *inputReader) keysOf(relative map[uint32][]string) map[uint32][]string {
 	for m := range relative {
 		own[m] = []string{}
 	}
-	for i := range r.entries {
-		if e := &r.entries[i]; bytes.Contains(r.path(e), []byte("/..")) && hasDotDot(string(r.path(e))) {
+	for i := range r.in.entries {
+		if e := &r.in.entries[i]; bytes.Contains(r.in.path(e), []byte("/..")) && hasDotDot(string(r.in.path(e))) {
 			own[e.module] = []string{}
 		}
 	}
-	for i := range r.entries {
-		e := &r.entries[i]
-		if keys, ok := own[e.module]; ok && r.path(e)[0] == '/' {
-			own[e.module] = append(keys, string(r.path(e)))
+	for i := range r.in.entries {
+		e := &r.in.entries[i]
+		if keys, ok := own[e.module]; ok && r.in.path(e)[0] == '/' {
+			own[e.module] = append(keys, string(r.in.path(e)))
 		}
 	}
 	return own
@@ -195,7 +174,7 @@ func cleanRelative(path string) string {
 // PATH against its working directory.
 func (r *inputReader) fromRelative(e entry, relative, cwds []string) string {
 	const text = "it comes from the relative path %q of the modulefile and the directory in which spider ran"
-	path := cleanPath(string(r.path(&e)), true)
+	path := cleanPath(string(r.in.path(&e)), true)
 	for _, k := range relative {
 		k = cleanRelative(k)
 		switch {

@@ -15,26 +15,37 @@ type sortItem struct {
 	id  uint32 // index of the entry
 }
 
-// sortEntries sorts entries by their paths in r.text; those of one path stay
-// in their order.
-func (r *inputReader) sortEntries(list []entry) {
-	sorted := true
-	for i := 1; i < len(list) && sorted; i++ {
-		a, b := &list[i-1], &list[i]
-		sorted = bytes.Compare(r.text[a.at:a.at+a.size], r.text[b.at:b.at+b.size]) <= 0
+// take keeps entries, whose paths are in text, for the input: sorted by their
+// paths, those of one path as they came, and the paths in the same order.
+func (r *inputReader) take(list []entry, text []byte) {
+	s := entrySorter{text, list}
+	size := 0
+	for i := range list {
+		size += int(list[i].size)
 	}
-	if sorted {
-		return
+	keep := Input{text: make([]byte, 0, size), entries: make([]entry, 0, len(list))}
+	add := func(i uint32) {
+		e := list[i]
+		path := s.path(i)
+		e.at = uint32(len(keep.text))
+		keep.text = append(keep.text, path...)
+		keep.entries = append(keep.entries, e)
 	}
-	r.items = slices.Grow(r.items[:0], len(list))[:len(list)]
-	for i := range r.items {
-		r.items[i].id = uint32(i)
+	if s.sorted() {
+		for i := range list {
+			add(uint32(i))
+		}
+	} else {
+		r.items = slices.Grow(r.items[:0], len(list))[:len(list)]
+		for i := range r.items {
+			r.items[i].id = uint32(i)
+		}
+		s.sort(r.items, 0)
+		for i := range r.items {
+			add(r.items[i].id)
+		}
 	}
-	s := entrySorter{r.text, slices.Clone(list)}
-	s.sort(r.items, 0)
-	for i := range r.items {
-		list[i] = s.entries[r.items[i].id]
-	}
+	r.in.text, r.in.entries = keep.text, keep.entries
 }
 
 type entrySorter struct {
@@ -42,22 +53,39 @@ type entrySorter struct {
 	entries []entry
 }
 
+func (s *entrySorter) path(i uint32) []byte {
+	e := &s.entries[i]
+	return s.text[e.at : e.at+e.size]
+}
+
+func (s *entrySorter) sorted() bool {
+	for i := 1; i < len(s.entries); i++ {
+		if bytes.Compare(s.path(uint32(i-1)), s.path(uint32(i))) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // sort sorts entries of whose paths the first depth bytes are equal.
 func (s *entrySorter) sort(items []sortItem, depth int) {
 	const few = 12
-	if len(items) <= few || depth > maxPath {
+	if len(items) <= few {
 		slices.SortFunc(items, s.compare)
 		return
 	}
-	more := false
-	for i := range items {
-		e := &s.entries[items[i].id]
-		items[i].key = eightBytes(s.text[e.at:e.at+e.size], depth)
-		more = more || int(e.size) > depth
-	}
-	if !more { // equal, but for NULs at the end
-		slices.SortFunc(items, s.compare)
-		return
+	for equal := true; equal; depth += 8 {
+		more := false // beyond depth
+		for i := range items {
+			path := s.path(items[i].id)
+			items[i].key = eightBytes(path, depth)
+			equal = equal && items[i].key == items[0].key
+			more = more || len(path) > depth
+		}
+		if depth > maxPath || !more { // equal, but for NULs at the end
+			slices.SortFunc(items, s.compare)
+			return
+		}
 	}
 	slices.SortFunc(items, func(a, b sortItem) int { return cmp.Compare(a.key, b.key) })
 	for len(items) > 0 {
@@ -66,7 +94,7 @@ func (s *entrySorter) sort(items []sortItem, depth int) {
 			n++
 		}
 		if n > 1 {
-			s.sort(items[:n], depth+8)
+			s.sort(items[:n], depth)
 		}
 		items = items[n:]
 	}
@@ -74,8 +102,7 @@ func (s *entrySorter) sort(items []sortItem, depth int) {
 
 // compare orders entries by path, then as they came.
 func (s *entrySorter) compare(a, b sortItem) int {
-	x, y := &s.entries[a.id], &s.entries[b.id]
-	return cmp.Or(bytes.Compare(s.text[x.at:x.at+x.size], s.text[y.at:y.at+y.size]), cmp.Compare(a.id, b.id))
+	return cmp.Or(bytes.Compare(s.path(a.id), s.path(b.id)), cmp.Compare(a.id, b.id))
 }
 
 // eightBytes gives the bytes of a text from a place on as a number that orders

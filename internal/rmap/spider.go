@@ -121,6 +121,5 @@ func (r *inputReader) finishClaims() {
 	for i := range r.in.spider {
 		r.in.modules = append(r.in.modules, r.in.spider[i].module)
 	}
-	r.sortEntries(r.claims)
-	r.take(r.claims)
+	r.take(r.claims, r.text)
 }
