@@ -48,9 +48,10 @@ const (
 	RuleShared   = "left out: shared by several modules, and the path names none"
 	RuleUmbrella = "left out: an umbrella over the directories of other modules"
 	RuleDenied   = "left out: denied by the site"
-	// The next two hold only where no spider-json lists the claimant.
+	// The next three hold only where no spider-json lists the claimant.
 	RuleAlias = "left out: reached through a symlink from another version's directory, and no spider-json tells the owner"
 	RuleNamed = "left out: the path names another module, which owns directories beside this one, and no spider-json tells the owner"
+	RuleTree  = "left out: the module has the name of a whole tree, the path that of a package in it, and no spider-json tells the owner"
 )
 
 // flags of a candidate
