@@ -11,8 +11,7 @@ type shortID struct{ module, flavor uint32 }
 
 func (r *inputReader) reverseMap() error {
 	r.isJSON, r.isXALT, r.in.flavors = false, false, nil
-	r.entries, r.names, r.places = r.entries[:0], r.names[:0], r.places[:0]
-	r.modules.reset()
+	r.entries, r.names, r.noted = r.entries[:0], r.names[:0], r.noted[:0]
 	r.flavorIDs, r.rawFlavors = make(map[string]uint32), make(map[string]uint32)
 	r.shortIDs = make(map[string]shortID)
 	if r.peek() == '[' {
@@ -53,7 +52,7 @@ func (r *inputReader) entry(off int, fl flaw) error {
 		if bad = badName(name); bad != "" {
 			break
 		}
-		mod = r.moduleID([]byte(name), nil)
+		mod = r.noteModule([]byte(name), nil)
 		flavor = r.flavorID([]string{flavorText(f)})
 		if fl == 0 {
 			r.shortIDs[text] = shortID{mod, flavor}
@@ -168,7 +167,7 @@ func (r *inputReader) object1(at int) (mod, flavor uint32, k kind, fl flaw, bad 
 		r.problem(at, "flavor-empty", "the flavor of %s is empty: taken as default; do modulefiles add each other's directories to MODULEPATH?", show(r.key))
 	}
 	if bad == "" {
-		mod = r.moduleID(r.pkg, r.file)
+		mod = r.noteModule(r.pkg, r.file)
 	}
 	return mod, flavor, k, fl, bad, nil
 }
@@ -248,72 +247,65 @@ func flavorText(f string) string {
 	return "default:" + f
 }
 
-// moduleID gives the number of a module.
-func (r *inputReader) moduleID(name, file []byte) uint32 {
+// noteModule notes the module of an entry; its number is for this entry alone.
+func (r *inputReader) noteModule(name, file []byte) uint32 {
 	start := len(r.names)
 	r.names = append(append(append(r.names, name...), 0), file...)
-	key := r.names[start:]
+	r.noted = append(twice(r.noted), span{uint32(start), uint32(len(r.names))})
+	return uint32(len(r.noted) - 1)
+}
+
+// takeModules keeps the modules that were noted for the input, each once and
+// in the order in which the sorted entries name them. Neighbours mostly have
+// one module, so that few are looked up, and what is used together in the
+// merge is together in memory.
+func (r *inputReader) takeModules() {
+	r.modules.reset()
+	r.distinct, r.ends = r.distinct[:0], r.ends[:0]
+	var last []byte
+	id := uint32(0)
+	for i := range r.in.entries {
+		e := &r.in.entries[i]
+		at := r.noted[e.module]
+		if key := r.names[at.start:at.end]; !bytes.Equal(key, last) {
+			id, last = r.moduleID(key), key
+		}
+		e.module = id
+	}
+	text := string(r.distinct)
+	r.in.modules = make([]module, len(r.ends))
+	start := uint32(0)
+	for i, end := range r.ends {
+		name, file, _ := strings.Cut(text[start:end], "\x00")
+		r.in.modules[i] = module{name, file}
+		start = end
+	}
+}
+
+// moduleID gives the number of NAME, NUL, modulefile.
+func (r *inputReader) moduleID(key []byte) uint32 {
 	hash := hashOf(key)
 	id, at, ok := r.modules.next(hash, hash)
 	for ok && !bytes.Equal(r.moduleKey(id), key) {
 		id, at, ok = r.modules.next(at+1, hash)
 	}
 	if ok {
-		r.names = r.names[:start]
 		return id
 	}
-	id = uint32(len(r.places))
+	id = uint32(len(r.ends))
 	r.modules.add(hash, id)
-	r.places = append(r.places, modulePlace{uint32(start), uint32(start + len(name)), uint32(len(r.names))})
+	r.distinct = append(r.distinct, key...)
+	r.ends = append(r.ends, uint32(len(r.distinct)))
 	return id
 }
 
-// moduleKey gives NAME, NUL, modulefile of a module.
+// moduleKey is the inverse of moduleID.
 func (r *inputReader) moduleKey(id uint32) []byte {
-	e := &r.places[id]
-	return r.names[e.start:e.file]
-}
-
-// module gives a module before the input is finished.
-func (r *inputReader) module(id uint32) module {
-	e := &r.places[id]
-	return module{string(r.names[e.start:e.name]), string(r.names[e.name+1 : e.file])}
-}
-
-// takeModules keeps the modules for the input, numbered in the order in which
-// the sorted entries name them: what is used together in the merge is then
-// together in memory.
-func (r *inputReader) takeModules() {
-	const none = ^uint32(0)
-	order := make([]uint32, 0, len(r.places))
-	number := slices.Repeat([]uint32{none}, len(r.places))
-	add := func(old uint32) uint32 {
-		if number[old] == none {
-			number[old] = uint32(len(order))
-			order = append(order, old)
-		}
-		return number[old]
+	start := uint32(0)
+	if id > 0 {
+		start = r.ends[id-1]
 	}
-	for i := range r.in.entries {
-		e := &r.in.entries[i]
-		e.module = add(e.module)
-	}
-	for old := range number { // those of which no entry is left
-		add(uint32(old))
-	}
-	var names strings.Builder
-	names.Grow(len(r.names))
-	for _, old := range order {
-		names.Write(r.moduleKey(old))
-	}
-	text := names.String()
-	r.in.modules = make([]module, len(order))
-	for i, old := range order {
-		key := r.moduleKey(old)
-		name := r.places[old].name - r.places[old].start
-		r.in.modules[i] = module{text[:name], text[name+1 : len(key)]}
-		text = text[len(key):]
-	}
+	return r.distinct[start:r.ends[id]]
 }
 
 // flavorID gives the number of a sorted list of flavors.

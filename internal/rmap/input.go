@@ -146,14 +146,16 @@ type workshop struct {
 	text    []byte     // paths in the order in which they came
 	entries []entry    // of the reverse map
 	claims  []entry    // of modulefiles in a spider-json
-	items   []sortItem // of sortEntries
-	names   []byte     // NAME, NUL, modulefile of each module
-	places  []modulePlace
-	modules hashIndex // of names
+	items   []sortItem // of take
+	names   []byte     // NAME, NUL, modulefile of each entry of the reverse map
+	noted   []span     // where they are
+
+	distinct []byte    // the same, each once
+	ends     []uint32  // of each in distinct
+	modules  hashIndex // of them
 }
 
-// A modulePlace tells where a module is in the names, and where its parts end.
-type modulePlace struct{ start, name, file uint32 }
+type span struct{ start, end uint32 }
 
 // inputReader is the state of parseInput.
 type inputReader struct {

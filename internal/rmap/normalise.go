@@ -12,6 +12,7 @@ import (
 func (r *inputReader) finishMap() int {
 	in := r.in
 	r.take(r.entries, r.text)
+	r.takeModules()
 	n := 0
 	for _, e := range in.entries {
 		if path := in.path(&e); n > 0 && bytes.Equal(path, in.path(&in.entries[n-1])) {
@@ -25,7 +26,6 @@ func (r *inputReader) finishMap() int {
 	if r.normalise() {
 		r.take(in.entries, in.text)
 	}
-	r.takeModules()
 	return n
 }
 
@@ -82,7 +82,7 @@ func (r *inputReader) normalise() (changed bool) {
 			why = r.fromRelative(e, keys, cwds)
 		}
 		if why != "" {
-			r.problemLine(int(e.line), "dropped-key", path, "key %s of %s left out: %s", show(raw), r.module(e.module), why)
+			r.problemLine(int(e.line), "dropped-key", path, "key %s of %s left out: %s", show(raw), r.in.modules[e.module], why)
 			continue
 		}
 		dots := hasDotDot(path)
@@ -181,7 +181,7 @@ func (r *inputReader) fromRelative(e entry, relative, cwds []string) string {
 		case k == "":
 		case k != ".":
 			if cwd, ok := strings.CutSuffix(path, "/"+k); ok && slices.Contains(cwds, cwd) {
-				if ev, _ := evidenceOf(path, r.module(e.module).name); ev < evBoth {
+				if ev, _ := evidenceOf(path, r.in.modules[e.module].name); ev < evBoth {
 					return fmt.Sprintf(text, k)
 				}
 			}
@@ -194,7 +194,7 @@ func (r *inputReader) fromRelative(e entry, relative, cwds []string) string {
 			if k == 0 { // the xalt form does not tell
 				k = kindBin | kindLib
 			}
-			if ev, _ := evidenceOf(path, r.module(e.module).name); len(cwds) == 0 && ev == evNone && !fits(path, k) {
+			if ev, _ := evidenceOf(path, r.in.modules[e.module].name); len(cwds) == 0 && ev == evNone && !fits(path, k) {
 				return fmt.Sprintf(text, ".")
 			}
 		}
