@@ -157,15 +157,9 @@ func (r *Result) check(text io.Reader) error {
 		return fmt.Errorf("the new map begins with %q, not %q", head, want)
 	}
 	c := &entryCheck{}
-	var long []byte // a line that is longer than the buffer
+	var long []byte
 	for i := range r.Keys {
-		line, err := in.ReadSlice('\n')
-		for long = long[:0]; errors.Is(err, bufio.ErrBufferFull); {
-			long = append(long, line...)
-			if line, err = in.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
-				line = append(long, line...)
-			}
-		}
+		line, err := readLine(in, &long)
 		if err == nil {
 			err = c.entry(line, &r.Keys[i], i+1 < len(r.Keys))
 		}
@@ -178,6 +172,26 @@ func (r *Result) check(text io.Reader) error {
 		return err
 	}
 	return r.checkEnd(rest)
+}
+
+// readLine reads up to and with the next line end; long serves for a line that
+// is longer than the reader's buffer. The line is valid until the next one is
+// read.
+func readLine(in *bufio.Reader, long *[]byte) (line []byte, err error) {
+	line, err = in.ReadSlice('\n')
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		return line, err
+	}
+	all := (*long)[:0]
+	for errors.Is(err, bufio.ErrBufferFull) {
+		all = append(all, line...)
+		if len(all) > MaxSize {
+			return nil, fmt.Errorf("line: %w of %d bytes", errTooLarge, MaxSize)
+		}
+		line, err = in.ReadSlice('\n')
+	}
+	*long = append(all, line...)
+	return *long, err
 }
 
 // entryCheck compares entries of a new map.

@@ -1,8 +1,10 @@
 package rmap
 
 import (
+	"bufio"
 	"bytes"
-	"slices"
+	"errors"
+	"io"
 	"strconv"
 	"strings"
 )
@@ -18,11 +20,11 @@ import (
 //	end
 //
 // Fields are separated by tabs. Modules and lists count from 0 and 1 in the
-// order of their lines, before they are used; list 0 stands for the module's
-// own flavors.
+// order of their lines; list 0 stands for the module's own flavors. The
+// directories follow them, sorted bytewise.
 type Memory struct {
 	name string // of its file
-	text []byte
+	open func() (io.ReadCloser, error)
 }
 
 // memoryHead is the first line of a memory.
@@ -179,81 +181,111 @@ func unescaped(fields [][]byte) []string {
 	return list
 }
 
-// read gives the claims and the lists of flavors as those of an input, and each
-// module, in its order, to a function. Where the text is damaged it ends, and
-// tells the line and what is wrong.
-func (mem *Memory) read(onModule func(*remembered)) (in *Input, line int, bad string) {
-	in = &Input{text: slices.Clip(mem.text)}
-	modules := uint32(0)
-	var mod remembered
-	var fields [][]byte
-	var last []byte
-	sorted := true
-	defer func() {
-		if !sorted {
-			slices.SortStableFunc(in.entries, func(a, b entry) int { return bytes.Compare(in.path(&a), in.path(&b)) })
+// A memoryReader reads a memory from its beginning to its end. Where the text is
+// damaged it ends.
+type memoryReader struct {
+	in      *bufio.Reader
+	line    int
+	bad     string   // what is wrong with the line
+	ended   bool     // the end was there
+	fields  [][]byte // of the line, escaped
+	long    []byte   // scratch of readLine
+	modules uint32
+	lists   uint32
+	path    []byte // of the claims that come next
+	before  []byte // the path before
+	claims  [][]byte
+}
+
+// next reads the next line and tells whether there is one.
+func (r *memoryReader) next() bool {
+	if r.ended {
+		return false
+	}
+	text, err := readLine(r.in, &r.long)
+	r.line++
+	if err != nil && (!errors.Is(err, io.EOF) || len(text) == 0) {
+		r.bad = "the file is cut short"
+		if !errors.Is(err, io.EOF) {
+			r.bad = err.Error()
 		}
-	}()
-	for start, end := 0, 0; start < len(mem.text); start = end + 1 {
-		text := mem.text[start:]
-		if i := bytes.IndexByte(text, '\n'); i >= 0 {
-			text = text[:i]
+		return false
+	}
+	text = bytes.TrimSuffix(text, []byte{'\n'})
+	if r.line == 1 {
+		if string(text) != memoryHead {
+			r.bad = "this is not a file of remembered candidates"
+			return false
 		}
-		end = start + len(text)
-		if line++; line == 1 {
-			if string(text) != memoryHead {
-				return in, line, "this is not a file of remembered candidates"
-			}
-			continue
+		return r.next()
+	}
+	if string(text) == "end" {
+		r.ended = true
+		if _, err := r.in.ReadByte(); err == nil {
+			r.bad = "text after the end"
 		}
-		fields = fields[:0]
-		for f := range bytes.SplitSeq(text, []byte{'\t'}) {
-			fields = append(fields, f)
-		}
-		switch string(fields[0]) {
+		return false
+	}
+	r.fields = r.fields[:0]
+	for f := range bytes.SplitSeq(text, []byte{'\t'}) {
+		r.fields = append(r.fields, f)
+	}
+	return true
+}
+
+// header reads up to the first directory.
+func (r *memoryReader) header(onModule func(*remembered), onFlavors func([]string)) {
+	for r.next() {
+		switch f := r.fields; string(f[0]) {
 		case "m":
-			if len(fields) < 4 {
-				return in, line, "bad module"
+			if len(f) < 4 {
+				r.bad = "bad module"
+				return
 			}
-			day, err := strconv.Atoi(string(fields[1]))
+			day, err := strconv.Atoi(string(f[1]))
 			if err != nil {
-				return in, line, "bad module"
+				r.bad = "bad module"
+				return
 			}
-			mod = remembered{unescape(fields[2]), unescape(fields[3]), day, fields[4:]}
-			onModule(&mod)
-			modules++
+			onModule(&remembered{unescape(f[2]), unescape(f[3]), day, f[4:]})
+			r.modules++
 		case "f":
-			in.flavors = append(in.flavors, unescaped(fields[1:]))
-		case "p":
-			if len(fields) < 3 {
-				return in, line, "bad claim"
-			}
-			path := fields[1]
-			at := start + len("p\t")
-			if bytes.IndexByte(path, '\\') >= 0 { // it gets a place of its own
-				at = len(in.text)
-				in.text = append(in.text, unescape(path)...)
-				path = in.text[at:]
-			}
-			for _, f := range fields[2:] {
-				e, ok := parseEntry(f)
-				if !ok || e.module >= modules || int(e.flavor) > len(in.flavors) {
-					return in, line, "bad claim"
-				}
-				in.entries = append(twice(in.entries), entry{at: uint32(at), size: uint32(len(path)), module: e.module, flavor: e.flavor, kind: e.kind})
-			}
-			sorted = sorted && bytes.Compare(last, path) <= 0
-			last = path
-		case "end":
-			if end+1 < len(mem.text) {
-				return in, line, "text after the end"
-			}
-			return in, 0, ""
+			onFlavors(unescaped(f[1:]))
+			r.lists++
 		default:
-			return in, line, "unknown line"
+			r.directory()
+			return
 		}
 	}
-	return in, line, "the file is cut short"
+}
+
+// directory takes the line in as one of a directory.
+func (r *memoryReader) directory() bool {
+	if string(r.fields[0]) != "p" || len(r.fields) < 3 {
+		r.bad = "unknown line"
+		return false
+	}
+	r.path, r.before = append(r.before[:0], unescape(r.fields[1])...), r.path
+	if bytes.Compare(r.path, r.before) < 0 {
+		r.bad = "the directory is out of order"
+		return false
+	}
+	r.claims = r.fields[2:]
+	return true
+}
+
+// claim reads the next claim, on r.path, and tells whether there is one. The
+// path before stays as it is.
+func (r *memoryReader) claim() (e memoryEntry, ok bool) {
+	if r.bad != "" || len(r.claims) == 0 && (!r.next() || !r.directory()) {
+		return e, false
+	}
+	e, ok = parseEntry(r.claims[0])
+	if r.claims = r.claims[1:]; !ok || e.module >= r.modules || e.flavor > r.lists {
+		r.bad = "bad claim"
+		return e, false
+	}
+	return e, true
 }
 
 // parseEntry reads "MODULE,KIND,FLAVORS".

@@ -1,7 +1,10 @@
 package rmap
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -131,7 +134,8 @@ func Merge(inputs []*Input, memory *Memory, opts Options) *Result {
 		m.add(in)
 	}
 	res := m.finish(memory)
-	res.Memory = &Memory{text: whole(m.encodeMemory)}
+	text := whole(m.encodeMemory)
+	res.Memory = &Memory{open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }}
 	return res
 }
 
@@ -182,9 +186,10 @@ func (m *merger) finish(memory *Memory) *Result {
 	for _, in := range m.spiders {
 		m.addSpider(in.number, in.Input)
 	}
-	m.addMemory(memory)
+	done := m.addMemory(memory)
 	m.addPins()
 	m.mergeStreams()
+	done()
 	m.streams, m.spiders = nil, nil
 	for l := range m.libs {
 		m.res.Libs = append(m.res.Libs, l)
@@ -327,40 +332,41 @@ func (m *merger) addSpider(number int, in *Input) {
 
 // addMemory takes in the candidates of earlier runs: the owner that spider
 // gives a shared directory is random, so the others of yesterday are still
-// claimants. They expire with their modulefile.
-func (m *merger) addMemory(mem *Memory) {
+// claimants. They expire with their modulefile. The function that it gives is
+// to be called once the streams were merged.
+func (m *merger) addMemory(mem *Memory) (done func()) {
 	if mem == nil {
-		return
+		return func() {}
 	}
-	var modules []uint32
-	in, line, bad := mem.read(func(r *remembered) {
-		at := findModule(m, r.name, r.file)
-		if at.found {
-			modules = append(twice(modules), at.id)
-			return
+	text, err := mem.open()
+	if err != nil {
+		m.res.Problems = append(m.res.Problems, Problem{Input: mem.name, Kind: "candidates", Text: err.Error()})
+		return func() {}
+	}
+	s := &stream{from: fromMemory, memory: &memoryReader{in: bufio.NewReaderSize(text, encodeChunk)}}
+	s.memory.header(func(r *remembered) {
+		id := uint32(dead)
+		if at := findModule(m, r.name, r.file); at.found {
+			id = at.id
+		} else if mod := (module{string(r.name), string(r.file)}); m.alive(mod, r.day) {
+			id = m.module(mod)
+			info := &m.modules[id]
+			info.lastOnly, info.day = true, int32(r.day)
+			info.flavors = m.flavors.id(unescaped(r.flavors))
 		}
-		mod := module{string(r.name), string(r.file)}
-		if !m.alive(mod, r.day) {
-			modules = append(twice(modules), dead)
-			return
-		}
-		id := m.module(mod)
-		info := &m.modules[id]
-		info.lastOnly, info.day = true, int32(r.day)
-		info.flavors = m.flavors.id(unescaped(r.flavors))
-		modules = append(twice(modules), id)
+		s.moduleIDs = append(twice(s.moduleIDs), id)
+	}, func(list []string) {
+		s.flavorIDs = append(s.flavorIDs, m.flavors.id(list))
 	})
-	s := newStream(fromMemory, 0, in)
-	s.moduleIDs = modules
-	for i, list := range in.flavors {
-		s.flavorIDs[i] = m.flavors.id(list)
-	}
 	m.streams = append(m.streams, s)
-	if bad != "" {
-		m.res.Problems = append(m.res.Problems, Problem{
-			Input: mem.name, Line: line, Kind: "candidates",
-			Text: bad + "; what follows is not known, and the owners of shared directories are learned anew",
-		})
+	return func() {
+		if r := s.memory; r.bad != "" {
+			m.res.Problems = append(m.res.Problems, Problem{
+				Input: mem.name, Line: r.line, Kind: "candidates",
+				Text: r.bad + "; what follows is not known, and the owners of shared directories are learned anew",
+			})
+		}
+		_ = text.Close() // it was only read
 	}
 }
 

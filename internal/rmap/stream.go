@@ -18,9 +18,13 @@ type stream struct {
 	moduleIDs []uint32 // of the input's modules, in the merger; dead if it expired
 	flavorIDs []uint32 // likewise of its lists of flavors
 
+	memory *memoryReader // in the place of text and entries
+	claim  entry         // that memory gave
+
 	order int    // among the streams
 	next  int    // entry
-	path  []byte // of that entry
+	entry *entry // the same
+	path  []byte // of the entry
 
 	set, with uint32 // the last set of inputs that got the number, and what it became
 }
@@ -46,14 +50,21 @@ func newStream(from origin, number int, in *Input) *stream {
 	}
 }
 
-// advance goes to the next entry and tells whether there is one.
+// advance goes to the next entry and tells whether there is one. The path
+// before stays valid.
 func (s *stream) advance() bool {
+	if s.memory != nil {
+		e, ok := s.memory.claim()
+		s.claim = entry{module: e.module, flavor: e.flavor, kind: e.kind}
+		s.entry, s.path = &s.claim, s.memory.path
+		return ok
+	}
 	s.next++
 	if s.next >= len(s.entries) {
 		return false
 	}
-	e := &s.entries[s.next]
-	s.path = s.text[e.at : e.at+e.size]
+	s.entry = &s.entries[s.next]
+	s.path = s.text[s.entry.at : s.entry.at+s.entry.size]
 	return true
 }
 
@@ -99,7 +110,7 @@ func (m *merger) mergeStreams() {
 		g := pathGroup{path: heap[0].path}
 		for len(heap) > 0 && bytes.Equal(heap[0].path, g.path) {
 			s := heap[0]
-			m.take(&g, s, &s.entries[s.next])
+			m.take(&g, s, s.entry)
 			if !s.advance() {
 				heap[0] = heap[len(heap)-1]
 				heap = heap[:len(heap)-1]

@@ -187,15 +187,11 @@ func (r *updateRun) run(ctx context.Context) error {
 	if err != nil || r.rep.Refused != "" {
 		return err
 	}
-	memory, err := r.readMemory()
-	if err != nil {
-		r.note("candidates", err.Error())
-	}
 	m.opts.Day = int(r.Now.Unix() / 86400)
 	if r.Gone == nil && r.sees {
 		m.opts.Gone = gone
 	}
-	res := m.finish(memory)
+	res := m.finish(r.lastMemory())
 	r.rep.Problems = append(r.rep.Problems, res.Problems...)
 	return r.install(ctx, res, m.encodeMemory)
 }
@@ -214,16 +210,13 @@ func (r *updateRun) readState() error {
 	return nil
 }
 
-func (r *updateRun) readMemory() (*Memory, error) {
+// lastMemory gives what the run before left, nil if there was none.
+func (r *updateRun) lastMemory() *Memory {
 	name := filepath.Join(r.state, memoryFile)
-	data, err := loadFile(name)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return nil, err
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return &Memory{name: name, text: data}, nil
+	return &Memory{name: name, open: func() (io.ReadCloser, error) { return os.Open(name) }}
 }
 
 // readJSON reads a file of the state; one that is not there leaves v alone.
