@@ -127,25 +127,10 @@ func (m *merger) choose(p uint32, buf []uint32) (choice, []uint32) {
 	if _, ok := m.opts.Pins[path]; ok {
 		return choice{rule: RulePin}, buf
 	}
-	first := m.head[p]
-	if c := &m.cands[first]; c.next < 0 && len(m.opts.Deny) == 0 { // the common case
-		n := m.modules[c.module].name
-		if other, ok := m.otherVersion(path, n); ok {
-			m.infer(p, other)
-		} else {
-			return m.only(path, n), buf
-		}
-	}
 	names := buf[:0]
-	for i := first; i >= 0; i = m.cands[i].next {
+	for i := m.head[p]; i >= 0; i = m.cands[i].next {
 		if n := m.modules[m.cands[i].module].name; !slices.Contains(names, n) {
 			names = append(names, n)
-		}
-	}
-	for _, n := range names {
-		if other, ok := m.otherVersion(path, n); ok && !slices.Contains(names, other) {
-			m.infer(p, other)
-			names = append(names, other)
 		}
 	}
 	buf = names
@@ -157,7 +142,9 @@ func (m *merger) choose(p uint32, buf []uint32) (choice, []uint32) {
 			return choice{out: true, rule: RuleDenied}, buf
 		}
 	}
-	names = m.shortNames(names)
+	if len(names) > 1 {
+		names = m.shortNames(names)
+	}
 	if len(names) == 1 {
 		return m.only(path, names[0]), buf
 	}
@@ -190,30 +177,6 @@ func (m *merger) shortNames(names []uint32) []uint32 {
 	})
 }
 
-// otherVersion gives the module that the path names as NAME/VERSION in a row,
-// if it is another version of the claimant: then the claimant reached the
-// directory through a symlink such as "latest".
-func (m *merger) otherVersion(path string, n uint32) (uint32, bool) {
-	name := m.names[n].name
-	slash := strings.LastIndexByte(name, '/')
-	if slash < 0 || containsRow(path, name) {
-		return 0, false
-	}
-	base := name[:slash]
-	base = base[strings.LastIndexByte(base, '/')+1:]
-	for rest := path; ; {
-		i := indexComponent(rest, base)
-		if i < 0 || i+len(base)+1 >= len(rest) {
-			return 0, false
-		}
-		rest = rest[i+len(base)+1:]
-		version, _, _ := strings.Cut(rest, "/")
-		if at := m.nameID.findString(name[:slash+1] + version); at.found && at.id != n && m.names[at.id].current {
-			return at.id, true
-		}
-	}
-}
-
 // containsRow tells whether the components of name are in the path in a row.
 func containsRow(path, name string) bool {
 	for i := 0; ; {
@@ -243,22 +206,5 @@ func indexComponent(path, c string) int {
 			return j
 		}
 		i = j + 1
-	}
-}
-
-// infer makes every current modulefile of a name a candidate for a path.
-func (m *merger) infer(p, name uint32) {
-	best := -1
-	for i := m.names[name].first; i >= 0; i = m.modules[i].next {
-		if mod := &m.modules[i]; mod.current && (best < 0 || mod.file < m.modules[best].file) {
-			best = int(i)
-		}
-	}
-	if best >= 0 {
-		c := m.claim(p, uint32(best))
-		c.flags |= candInferred | candSure
-		for i := m.head[p]; i >= 0; i = m.cands[i].next {
-			c.kind |= m.cands[i].kind
-		}
 	}
 }

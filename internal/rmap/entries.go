@@ -104,7 +104,7 @@ func (r *inputReader) entry(off int, fl flaw) error {
 // keep puts a path at the end of the text and tells where it is.
 func (r *inputReader) keep(path []byte) uint32 {
 	at := len(r.text)
-	r.text = append(r.text, path...)
+	r.text = append(room(r.text, len(path)), path...)
 	return uint32(at)
 }
 
@@ -250,7 +250,7 @@ func flavorText(f string) string {
 // noteModule notes the module of an entry; its number is for this entry alone.
 func (r *inputReader) noteModule(name, file []byte) uint32 {
 	start := len(r.names)
-	r.names = append(append(append(r.names, name...), 0), file...)
+	r.names = append(append(append(room(r.names, len(name)+1+len(file)), name...), 0), file...)
 	r.noted = append(twice(r.noted), span{uint32(start), uint32(len(r.names))})
 	return uint32(len(r.noted) - 1)
 }
@@ -294,8 +294,8 @@ func (r *inputReader) moduleID(key []byte) uint32 {
 	}
 	id = uint32(len(r.ends))
 	r.modules.add(hash, id)
-	r.distinct = append(r.distinct, key...)
-	r.ends = append(r.ends, uint32(len(r.distinct)))
+	r.distinct = append(room(r.distinct, len(key)), key...)
+	r.ends = append(twice(r.ends), uint32(len(r.distinct)))
 	return id
 }
 

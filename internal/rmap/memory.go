@@ -48,9 +48,14 @@ type memoryEntry struct {
 	kind   kind
 }
 
-// encodeMemory writes the memory of this run. As it is as large as a map, it
-// is not kept.
-func (m *merger) encodeMemory(emit func([]byte) error) error {
+// memory gives the text of the memory of this run, once all is collected. As it
+// is as large as a map, it is not kept.
+func (m *merger) memory() encoding {
+	flavors := m.flavors.lists // the merge may add some
+	return func(emit func([]byte) error) error { return m.encodeMemory(flavors, emit) }
+}
+
+func (m *merger) encodeMemory(flavors [][]string, emit func([]byte) error) error {
 	text := append(append(make([]byte, 0, encodeChunk+64<<10), memoryHead...), '\n')
 	full := func() (err error) {
 		if len(text) > encodeChunk {
@@ -74,12 +79,12 @@ func (m *merger) encodeMemory(emit func([]byte) error) error {
 			if moduleAt[c.module] < 0 {
 				moduleAt[c.module] = modules
 				modules++
-				text = m.appendModule(text, &m.modules[c.module])
+				text = m.appendModule(text, &m.modules[c.module], flavors)
 			}
 			if _, ok := flavorAt[c.flavors]; !ok && c.flavors != 0 {
 				flavorAt[c.flavors] = uint32(len(flavorAt) + 1)
 				text = append(text, 'f')
-				for _, flavor := range m.flavors.list(c.flavors) {
+				for _, flavor := range flavors[c.flavors] {
 					text = appendField(text, flavor)
 				}
 				text = append(text, '\n')
@@ -119,14 +124,14 @@ func (m *merger) encodeMemory(emit func([]byte) error) error {
 func (c *cand) kept() bool { return c.flags&(candMap|candDirect|candRemembered) != 0 }
 
 // appendModule appends the line of a module.
-func (m *merger) appendModule(b []byte, mod *moduleInfo) []byte {
+func (m *merger) appendModule(b []byte, mod *moduleInfo, flavors [][]string) []byte {
 	day := m.opts.Day
 	if mod.lastOnly {
 		day = int(mod.day)
 	}
 	b = strconv.AppendInt(append(b, "m\t"...), int64(day), 10)
 	b = appendField(appendField(b, m.names[mod.name].name), mod.file)
-	for _, f := range m.flavors.list(mod.flavors) {
+	for _, f := range flavors[mod.flavors] {
 		b = appendField(b, f)
 	}
 	return append(b, '\n')

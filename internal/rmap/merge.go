@@ -133,8 +133,9 @@ func Merge(inputs []*Input, memory *Memory, opts Options) *Result {
 	for _, in := range slices.SortedFunc(slices.Values(inputs), func(a, b *Input) int { return strings.Compare(a.Label, b.Label) }) {
 		m.add(in)
 	}
-	res := m.finish(memory)
-	text := whole(m.encodeMemory)
+	m.collect(memory)
+	res := m.finish()
+	text := whole(m.memory())
 	res.Memory = &Memory{open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }}
 	return res
 }
@@ -181,8 +182,9 @@ type numbered struct {
 	number int
 }
 
-// finish makes the map of what was added.
-func (m *merger) finish(memory *Memory) *Result {
+// collect makes the paths and their candidates of what was added, of the memory,
+// which may be nil, and of the pins. They do not change any more then.
+func (m *merger) collect(memory *Memory) {
 	for _, in := range m.spiders {
 		m.addSpider(in.number, in.Input)
 	}
@@ -191,6 +193,10 @@ func (m *merger) finish(memory *Memory) *Result {
 	m.mergeStreams()
 	done()
 	m.streams, m.spiders = nil, nil
+}
+
+// finish makes the map of what was collected.
+func (m *merger) finish() *Result {
 	for l := range m.libs {
 		m.res.Libs = append(m.res.Libs, l)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A stream is a source of claims on its way through the merge: its entries in
@@ -116,6 +117,9 @@ func (m *merger) mergeStreams() {
 				heap = heap[:len(heap)-1]
 			}
 			sink(heap)
+		}
+		if g.isPath {
+			m.infer(g.id)
 		}
 	}
 }
@@ -262,5 +266,59 @@ func (m *merger) withInput(s *stream, set uint32) uint32 {
 func (m *merger) ownDir(mod uint32, path string) {
 	if n := &m.names[m.modules[mod].name]; !slices.Contains(n.dirs, path) {
 		n.dirs = append(n.dirs, path)
+	}
+}
+
+// infer adds, for each claimant of a path, the module of another version that
+// the path names.
+func (m *merger) infer(path uint32) {
+	if _, ok := m.opts.Pins[m.paths[path]]; ok {
+		return
+	}
+	for i := m.head[path]; i >= 0; i = m.cands[i].next {
+		other, ok := m.otherVersion(m.paths[path], m.modules[m.cands[i].module].name)
+		if !ok || m.claims(path, other) {
+			continue
+		}
+		best := int32(-1)
+		for j := m.names[other].first; j >= 0; j = m.modules[j].next {
+			if mod := &m.modules[j]; mod.current && (best < 0 || mod.file < m.modules[best].file) {
+				best = j
+			}
+		}
+		if best < 0 {
+			continue
+		}
+		var kinds kind
+		for j := m.head[path]; j >= 0; j = m.cands[j].next {
+			kinds |= m.cands[j].kind
+		}
+		c := m.claim(path, uint32(best))
+		c.flags |= candInferred | candSure
+		c.kind |= kinds
+	}
+}
+
+// otherVersion gives the module that the path names as NAME/VERSION in a row,
+// if it is another version of the claimant: then the claimant reached the
+// directory through a symlink such as "latest".
+func (m *merger) otherVersion(path string, n uint32) (uint32, bool) {
+	name := m.names[n].name
+	slash := strings.LastIndexByte(name, '/')
+	if slash < 0 || containsRow(path, name) {
+		return 0, false
+	}
+	base := name[:slash]
+	base = base[strings.LastIndexByte(base, '/')+1:]
+	for rest := path; ; {
+		i := indexComponent(rest, base)
+		if i < 0 || i+len(base)+1 >= len(rest) {
+			return 0, false
+		}
+		rest = rest[i+len(base)+1:]
+		version, _, _ := strings.Cut(rest, "/")
+		if at := m.nameID.findString(name[:slash+1] + version); at.found && at.id != n && m.names[at.id].current {
+			return at.id, true
+		}
 	}
 }

@@ -125,10 +125,13 @@ func (t *pathTable) add(at tablePlace, s string) uint32 {
 }
 
 // twice makes room in a list that is full for as much again: append's own steps
-// are smaller for long lists, and copy them more often.
-func twice[E any](list []E) []E {
-	if len(list) == cap(list) {
-		return slices.Grow(list, len(list)+16)
+// are smaller for long lists, and leave more behind.
+func twice[E any](list []E) []E { return room(list, 1) }
+
+// room likewise makes room for n elements.
+func room[E any](list []E, n int) []E {
+	if cap(list)-len(list) < n {
+		return slices.Grow(list, max(len(list), n)+16)
 	}
 	return list
 }

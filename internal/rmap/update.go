@@ -191,9 +191,20 @@ func (r *updateRun) run(ctx context.Context) error {
 	if r.Gone == nil && r.sees {
 		m.opts.Gone = gone
 	}
-	res := m.finish(r.lastMemory())
+	m.collect(r.lastMemory())
+	// What is remembered is written while the winners are found.
+	memory := &output{dir: r.state, name: memoryFile, mode: 0o640, encode: m.memory()}
+	var wg sync.WaitGroup
+	wg.Go(memory.stage)
+	res := m.finish()
 	r.rep.Problems = append(r.rep.Problems, res.Problems...)
-	return r.install(ctx, res, m.encodeMemory)
+	err = r.stage(res)
+	wg.Wait()
+	r.memory = memory.staged
+	if err = errors.Join(err, memory.err); err != nil || r.rep.Refused != "" {
+		return err
+	}
+	return r.install(ctx, res)
 }
 
 // note adds a problem of the state directory.
@@ -301,28 +312,26 @@ func (r *updateRun) guardMap(res *Result) {
 	}
 }
 
-// install puts the result and the state in place.
-func (r *updateRun) install(ctx context.Context, res *Result, memory encoding) error {
+// stage writes the maps beside their places, unless a guard refuses.
+func (r *updateRun) stage(res *Result) error {
 	if r.guardEmpty(res); r.rep.Refused != "" {
 		return nil
 	}
 	files := []*output{
-		{name: XALTFile, old: XALTOldFile, encode: res.encodeXALT, check: res.check},
-		{name: JSONFile, old: JSONOldFile, encode: res.encodeJSON, check: res.check},
 		{name: LibListFile, encode: res.encodeList},
+		{name: JSONFile, old: JSONOldFile, encode: res.encodeJSON, check: res.check},
+		{name: XALTFile, old: XALTOldFile, encode: res.encodeXALT, check: res.check},
 	}
 	var wg sync.WaitGroup
 	for _, f := range files {
-		wg.Go(func() { f.stage(r.Dir, 0o644) })
+		f.dir, f.mode, f.sum = r.Dir, 0o644, sha256.New()
+		wg.Go(f.stage)
 	}
-	// What is remembered is as large as a map; the disk takes both at a time.
-	var merr error
-	wg.Go(func() { r.memory, merr = stage(r.state, memoryFile, "", 0o640, memory, nil) })
 	wg.Wait()
 	r.rep.Files = make(map[string]string)
-	errs := []error{merr}
+	var errs []error
 	for _, f := range files {
-		r.rep.Files[f.name] = f.digest
+		r.rep.Files[f.name] = hex.EncodeToString(f.sum.Sum(nil))
 		if f.staged != nil {
 			r.maps = append(r.maps, f.staged)
 			r.rep.Changed = true
@@ -332,12 +341,14 @@ func (r *updateRun) install(ctx context.Context, res *Result, memory encoding) e
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if files[0].staged != nil {
-		if r.guardMap(res); r.rep.Refused != "" {
-			return nil
-		}
+	if files[2].staged != nil {
+		r.guardMap(res)
 	}
-	slices.Reverse(r.maps) // XALT's own file last
+	return nil
+}
+
+// install puts the result, XALT's own file last, and the state in place.
+func (r *updateRun) install(ctx context.Context, res *Result) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -348,30 +359,6 @@ func (r *updateRun) install(ctx context.Context, res *Result, memory encoding) e
 		}
 	}
 	return r.writeState(res)
-}
-
-// output is one of the files of a map on its way to its place.
-type output struct {
-	name, old string
-	encode    encoding
-	check     func(io.Reader) error // nil: nothing to check
-
-	digest string
-	staged *staged // nil if the file would not change
-	err    error
-}
-
-// stage writes the file beside its place in dir, and checks it.
-func (f *output) stage(dir string, mode fs.FileMode) {
-	hash := sha256.New()
-	f.staged, f.err = stage(dir, f.name, f.old, mode, func(emit func([]byte) error) error {
-		hash.Reset() // the text may be made twice: to compare, and to write
-		return f.encode(func(b []byte) error {
-			_, _ = hash.Write(b) // never fails
-			return emit(b)
-		})
-	}, f.check)
-	f.digest = hex.EncodeToString(hash.Sum(nil))
 }
 
 func (r *updateRun) writeState(res *Result) error {
