@@ -11,7 +11,10 @@ type shortID struct{ module, flavor uint32 }
 
 func (r *inputReader) reverseMap() error {
 	r.isJSON, r.isXALT, r.in.flavors = false, false, nil
-	r.entries, r.names, r.noted = r.entries[:0], r.names[:0], r.noted[:0]
+	// Room for what spider's entries mostly are; more is made where it lacks.
+	n := estimate(r.data)
+	r.entries, r.noted = slices.Grow(r.entries[:0], n+n/8), slices.Grow(r.noted[:0], n+n/8)
+	r.text, r.names = slices.Grow(r.text[:0], len(r.data)/4), slices.Grow(r.names[:0], 2*len(r.data)/5)
 	r.flavorIDs, r.rawFlavors = make(map[string]uint32), make(map[string]uint32)
 	r.shortIDs = make(map[string]shortID)
 	if r.peek() == '[' {

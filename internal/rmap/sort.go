@@ -18,7 +18,7 @@ type sortItem struct {
 // take keeps entries, whose paths are in text, for the input: sorted by their
 // paths, those of one path as they came, and the paths in the same order.
 func (r *inputReader) take(list []entry, text []byte) {
-	s := entrySorter{text, list}
+	s := entrySorter{text, list, nil}
 	size := 0
 	for i := range list {
 		size += int(list[i].size)
@@ -36,13 +36,16 @@ func (r *inputReader) take(list []entry, text []byte) {
 			add(uint32(i))
 		}
 	} else {
-		r.items = slices.Grow(r.items[:0], len(list))[:len(list)]
-		for i := range r.items {
-			r.items[i].id = uint32(i)
+		n := len(list)
+		r.items = slices.Grow(r.items[:0], 2*n)[:2*n]
+		items := r.items[:n]
+		s.spare = r.items[n:]
+		for i := range items {
+			items[i].id = uint32(i)
 		}
-		s.sort(r.items, 0)
-		for i := range r.items {
-			add(r.items[i].id)
+		s.sort(items, 0)
+		for i := range items {
+			add(items[i].id)
 		}
 	}
 	r.in.text, r.in.entries = keep.text, keep.entries
@@ -51,6 +54,7 @@ func (r *inputReader) take(list []entry, text []byte) {
 type entrySorter struct {
 	text    []byte
 	entries []entry
+	spare   []sortItem // as long as the items
 }
 
 func (s *entrySorter) path(i uint32) []byte {
@@ -74,12 +78,13 @@ func (s *entrySorter) sort(items []sortItem, depth int) {
 		slices.SortFunc(items, s.compare)
 		return
 	}
-	for equal := true; equal; depth += 8 {
+	var differ uint64 // bits of the keys
+	for ; differ == 0; depth += 8 {
 		more := false // beyond depth
 		for i := range items {
 			path := s.path(items[i].id)
 			items[i].key = eightBytes(path, depth)
-			equal = equal && items[i].key == items[0].key
+			differ |= items[i].key ^ items[0].key
 			more = more || len(path) > depth
 		}
 		if depth > maxPath || !more { // equal, but for NULs at the end
@@ -87,7 +92,7 @@ func (s *entrySorter) sort(items []sortItem, depth int) {
 			return
 		}
 	}
-	slices.SortFunc(items, func(a, b sortItem) int { return cmp.Compare(a.key, b.key) })
+	s.byKey(items, differ)
 	for len(items) > 0 {
 		n := 1
 		for n < len(items) && items[n].key == items[0].key {
@@ -98,6 +103,38 @@ func (s *entrySorter) sort(items []sortItem, depth int) {
 		}
 		items = items[n:]
 	}
+}
+
+// byKey sorts items by their keys, which differ in some bits: many of them byte
+// by byte from the last one, without comparing any.
+func (s *entrySorter) byKey(items []sortItem, differ uint64) {
+	const many = 1000
+	if len(items) < many {
+		slices.SortFunc(items, func(a, b sortItem) int { return cmp.Compare(a.key, b.key) })
+		return
+	}
+	from, to := items, s.spare[:len(items)]
+	for shift := 0; shift < 64; shift += 8 {
+		if differ>>shift&0xff == 0 {
+			continue
+		}
+		var start [256]int
+		for i := range from {
+			start[from[i].key>>shift&0xff]++
+		}
+		sum := 0
+		for b, n := range start {
+			start[b] = sum
+			sum += n
+		}
+		for i := range from {
+			b := from[i].key >> shift & 0xff
+			to[start[b]] = from[i]
+			start[b]++
+		}
+		from, to = to, from
+	}
+	copy(items, from) // which may be items already
 }
 
 // compare orders entries by path, then as they came.
