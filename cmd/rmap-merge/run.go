@@ -141,7 +141,7 @@ func merge(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	}
 	// Inputs and maps are large and short-lived: a smaller heap costs a merge
 	// little time.
-	defer debug.SetGCPercent(debug.SetGCPercent(40))
+	defer debug.SetGCPercent(debug.SetGCPercent(30))
 	worst := cli.OK
 	var metrics []metric
 	for _, u := range updates {

@@ -6,30 +6,26 @@ import (
 	"strings"
 )
 
-// A choice is the decision on one path before the umbrellas are known.
+// A choice is the decision on one path.
 type choice struct {
-	names []uint32 // claimants, best first
-	rule  string
-	ev    evidence // of the best
-	level bool     // ev is known
-	out   bool
+	rule    string
+	name    uint32 // the best claimant, if there is one
+	ev      evidence
+	one     bool // there is a best claimant
+	several bool // and it has rivals
+	level   bool // ev is known
+	out     bool // nobody owns the path
 }
 
 // A frame is a path on the way down to the current one, in decide.
 type frame struct {
-	index  int      // in keys
-	below  []uint32 // packages of other modules below, at most sharedBy
-	length int
+	path  uint32
+	below []uint32 // packages of other modules below, at most sharedBy
 }
 
 // decide finds the winner of every path, then takes the umbrellas out.
 func (m *merger) decide() {
-	type decided struct {
-		path uint32
-		choice
-	}
-	all := make([]decided, 0, len(m.order))
-	umbrella := make(map[int]bool)
+	all := make([]choice, len(m.paths))
 	var stack []frame
 	pop := func() {
 		f := stack[len(stack)-1]
@@ -37,77 +33,82 @@ func (m *merger) decide() {
 		if len(f.below) < sharedBy {
 			return
 		}
-		d := &all[f.index]
-		if !d.level {
-			d.ev, _ = evidenceOf(m.paths[d.path], m.names[d.names[0]].name)
-			d.level = true
+		c := &all[f.path]
+		if !c.level {
+			c.ev, _ = evidenceOf(m.paths[f.path], m.names[c.name].name)
+			c.level = true
 		}
-		if d.ev == evNone && d.rule != RulePin && d.rule != RulePrefer {
-			umbrella[f.index] = true
+		if c.ev == evNone && c.rule != RulePin && c.rule != RulePrefer {
+			c.out, c.rule = true, RuleUmbrella
 		}
 	}
 	var buf []uint32
-	for _, p := range m.order {
-		path := m.paths[p]
-		for len(stack) > 0 {
-			if top := m.paths[all[stack[len(stack)-1].index].path]; strings.HasPrefix(path, top) {
-				break
-			}
+	for p, path := range m.paths {
+		for len(stack) > 0 && !strings.HasPrefix(path, m.paths[stack[len(stack)-1].path]) {
 			pop()
 		}
-		var c choice
-		c, buf = m.choose(p, buf)
-		all = append(all, decided{p, c})
-		if c.out || len(c.names) == 0 && c.rule != RulePin {
+		all[p], buf = m.choose(uint32(p), buf)
+		c := &all[p]
+		if c.out || !c.one {
 			continue
 		}
-		pkg, known := uint32(0), false
-		if len(c.names) > 0 {
-			pkg, known = m.names[c.names[0]].pkg, true
-		}
+		pkg := m.names[c.name].pkg
 		for i := range stack {
 			f := &stack[i]
-			if path[f.length] != '/' || !known || len(f.below) >= sharedBy {
+			if path[len(m.paths[f.path])] != '/' || len(f.below) >= sharedBy {
 				continue
 			}
-			if own := all[f.index].names; len(own) > 0 && m.names[own[0]].pkg != pkg && !slices.Contains(f.below, pkg) {
+			if m.names[all[f.path].name].pkg != pkg && !slices.Contains(f.below, pkg) {
 				f.below = append(f.below, pkg)
 			}
 		}
-		if known {
-			stack = append(stack, frame{index: len(all) - 1, length: len(path)})
-		}
+		stack = append(stack, frame{path: uint32(p)})
 	}
 	for len(stack) > 0 {
 		pop()
 	}
+	m.conclude(all)
+}
+
+// conclude makes the result of the choices.
+func (m *merger) conclude(all []choice) {
 	long := make(map[string]bool)
 	m.res.Keys = make([]Key, 0, len(all))
-	for i := range all {
-		d := &all[i]
-		if umbrella[i] {
-			d.out, d.rule = true, RuleUmbrella
+	var last *Owner
+	for p := range all {
+		c := &all[p]
+		pin := c.rule == RulePin
+		if (c.out || c.several || pin) && (m.head[p] >= 0 || pin) {
+			m.conflict(uint32(p), c)
 		}
-		if d.out || len(d.names) > 1 || d.rule == RulePin {
-			if m.head[d.path] >= 0 || d.rule == RulePin {
-				m.conflict(d.path, &d.choice)
-			}
-		}
-		if d.out {
+		if c.out {
 			continue
 		}
-		k := m.key(d.path, &d.choice)
-		m.res.Keys = append(m.res.Keys, k)
-		if len(k.Module) > maxName/2 {
-			if name := k.Name(); len(name) > maxName && !long[name] {
-				long[name] = true
-				m.res.Problems = append(m.res.Problems, Problem{
-					Input: m.source(d.path), Kind: "long-name", Path: name,
-					Text: fmt.Sprintf("module name %q of %q has %d bytes: XALT's own tables cut it to %d, xaltpipe's do not; a shorter name, or --ignore-flavor, avoids it", name, k.Path, len(name), maxName),
-				})
+		owner, kind := m.owner(uint32(p), c)
+		k := Key{Path: m.paths[p], Owner: last, kind: kind}
+		// Directories of one module mostly follow each other.
+		if last == nil || !last.equal(&owner) {
+			fresh := owner
+			last = &fresh
+			if k.Owner = last; len(last.Module) > maxName/2 {
+				m.checkLength(uint32(p), &k, long)
 			}
 		}
+		m.res.Keys = append(m.res.Keys, k)
 	}
+}
+
+// checkLength tells once of a name that XALT's tables would cut.
+func (m *merger) checkLength(p uint32, k *Key, told map[string]bool) {
+	name := k.Name()
+	if len(name) <= maxName || told[name] {
+		return
+	}
+	told[name] = true
+	m.res.Problems = append(m.res.Problems, Problem{
+		Input: m.source(p), Kind: "long-name", Path: name,
+		Text: fmt.Sprintf("module name %q of %q has %d bytes: XALT's own tables cut it to %d, xaltpipe's do not; a shorter name, or --ignore-flavor, avoids it", name, k.Path, len(name), maxName),
+	})
 }
 
 // source gives the label of an input that names a path; "map" if none does.
@@ -126,25 +127,10 @@ func (m *merger) choose(p uint32, buf []uint32) (choice, []uint32) {
 	if _, ok := m.opts.Pins[path]; ok {
 		return choice{rule: RulePin}, buf
 	}
-	first := m.head[p]
-	if c := &m.cands[first]; c.next < 0 && len(m.opts.Deny) == 0 { // the common case
-		n := m.modules[c.module].name
-		if other, ok := m.otherVersion(path, n); ok {
-			m.infer(p, other)
-		} else {
-			return m.only(path, n), buf
-		}
-	}
 	names := buf[:0]
-	for i := first; i >= 0; i = m.cands[i].next {
+	for i := m.head[p]; i >= 0; i = m.cands[i].next {
 		if n := m.modules[m.cands[i].module].name; !slices.Contains(names, n) {
 			names = append(names, n)
-		}
-	}
-	for _, n := range names {
-		if other, ok := m.otherVersion(path, n); ok && !slices.Contains(names, other) {
-			m.infer(p, other)
-			names = append(names, other)
 		}
 	}
 	buf = names
@@ -156,7 +142,9 @@ func (m *merger) choose(p uint32, buf []uint32) (choice, []uint32) {
 			return choice{out: true, rule: RuleDenied}, buf
 		}
 	}
-	names = m.shortNames(names)
+	if len(names) > 1 {
+		names = m.shortNames(names)
+	}
 	if len(names) == 1 {
 		return m.only(path, names[0]), buf
 	}
@@ -165,7 +153,7 @@ func (m *merger) choose(p uint32, buf []uint32) (choice, []uint32) {
 
 // only makes the choice where there is one claimant.
 func (m *merger) only(path string, n uint32) choice {
-	c := choice{names: m.one(n), rule: RuleOnly}
+	c := choice{rule: RuleOnly, name: n, one: true}
 	if rule := m.doubt(path, n); rule != "" && !m.preferred(n) {
 		c.out, c.rule = true, rule
 	}
@@ -175,15 +163,6 @@ func (m *merger) only(path string, n uint32) choice {
 // preferred tells whether the site prefers a module.
 func (m *merger) preferred(n uint32) bool {
 	return slices.ContainsFunc(m.opts.Prefer, func(pat string) bool { return matchName(pat, m.names[n].name) })
-}
-
-// one gives a list of one name; lists are cut from a larger one.
-func (m *merger) one(n uint32) []uint32 {
-	if len(m.ones) == cap(m.ones) {
-		m.ones = make([]uint32, 0, 4096)
-	}
-	m.ones = append(m.ones, n)
-	return m.ones[len(m.ones)-1:]
 }
 
 // shortNames leaves out a name that is another one with more in front: the
@@ -196,30 +175,6 @@ func (m *merger) shortNames(names []uint32) []uint32 {
 			return len(short) < len(long) && strings.HasSuffix(long, short) && long[len(long)-len(short)-1] == '/'
 		})
 	})
-}
-
-// otherVersion gives the module that the path names as NAME/VERSION in a row,
-// if it is another version of the claimant: then the claimant reached the
-// directory through a symlink such as "latest".
-func (m *merger) otherVersion(path string, n uint32) (uint32, bool) {
-	name := m.names[n].name
-	slash := strings.LastIndexByte(name, '/')
-	if slash < 0 || containsRow(path, name) {
-		return 0, false
-	}
-	base := name[:slash]
-	base = base[strings.LastIndexByte(base, '/')+1:]
-	for rest := path; ; {
-		i := indexComponent(rest, base)
-		if i < 0 || i+len(base)+1 >= len(rest) {
-			return 0, false
-		}
-		rest = rest[i+len(base)+1:]
-		version, _, _ := strings.Cut(rest, "/")
-		if at := m.nameID.findString(name[:slash+1] + version); at.found && at.id != n && m.names[at.id].current {
-			return at.id, true
-		}
-	}
 }
 
 // containsRow tells whether the components of name are in the path in a row.
@@ -251,22 +206,5 @@ func indexComponent(path, c string) int {
 			return j
 		}
 		i = j + 1
-	}
-}
-
-// infer makes every current modulefile of a name a candidate for a path.
-func (m *merger) infer(p, name uint32) {
-	best := -1
-	for _, i := range m.names[name].modules {
-		if mod := &m.modules[i]; mod.current && (best < 0 || mod.file < m.modules[best].file) {
-			best = int(i)
-		}
-	}
-	if best >= 0 {
-		c := m.claim(p, uint32(best))
-		c.flags |= candInferred | candSure
-		for i := m.head[p]; i >= 0; i = m.cands[i].next {
-			c.kind |= m.cands[i].kind
-		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/bits"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -341,6 +342,29 @@ func (d *decoder) number() error {
 	return nil
 }
 
+// plainLen gives the number of bytes at the beginning of s that stand for
+// themselves in a JSON string: no control character, quote or backslash.
+func plainLen(s []byte) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		if m := specials(binary.LittleEndian.Uint64(s[i:])); m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+	}
+	for i < len(s) && !special[s[i]] {
+		i++
+	}
+	return i
+}
+
+// specials marks, of eight bytes, by its highest bit the first one that needs
+// care inside a string; 0 if there is none. Marks above that one may be wrong.
+func specials(x uint64) uint64 {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	quote, slash := x^ones*'"', x^ones*'\\'
+	return ((x-ones*0x20)&^x | (quote-ones)&^quote | (slash-ones)&^slash) & high
+}
+
 // str decodes the string that begins here. The bytes are valid only until the
 // next call of str.
 func (d *decoder) str() ([]byte, flaw, error) {
@@ -349,10 +373,7 @@ func (d *decoder) str() ([]byte, flaw, error) {
 	}
 	data := d.data
 	start := d.pos + 1
-	i := start
-	for i < len(data) && !special[data[i]] {
-		i++
-	}
+	i := start + plainLen(data[start:])
 	if i < len(data) && data[i] == '"' {
 		d.pos = i + 1
 		return d.checked(data[start:i], 0, start)
@@ -360,6 +381,19 @@ func (d *decoder) str() ([]byte, flaw, error) {
 	buf := append(d.scratch[:0], data[start:i]...)
 	var fl flaw
 	for i < len(data) {
+		// Eight bytes are taken as they are; those from the first one that
+		// needs care on are taken back.
+		if n := len(buf); cap(buf)-n >= 8 && len(data)-i >= 8 {
+			x := binary.LittleEndian.Uint64(data[i:])
+			binary.LittleEndian.PutUint64(buf[n:n+8], x)
+			m := specials(x)
+			if m == 0 {
+				buf, i = buf[:n+8], i+8
+				continue
+			}
+			plain := bits.TrailingZeros64(m) / 8
+			buf, i = buf[:n+plain], i+plain
+		}
 		c := data[i]
 		switch {
 		case c == '"':
@@ -376,6 +410,9 @@ func (d *decoder) str() ([]byte, flaw, error) {
 				return nil, 0, err
 			}
 			buf, fl, i = b, fl|f, i+n
+		case c >= ' ':
+			buf = append(buf, c)
+			i++
 		case !d.lenient:
 			return nil, 0, d.errAt(i, "raw control character 0x%02x in a string; rmap-merge repairs such a map", c)
 		default:
@@ -383,11 +420,6 @@ func (d *decoder) str() ([]byte, flaw, error) {
 			buf = append(buf, c)
 			i++
 		}
-		run := i
-		for i < len(data) && !special[data[i]] {
-			i++
-		}
-		buf = append(buf, data[run:i]...)
 	}
 	return nil, 0, d.truncated()
 }

@@ -1,6 +1,9 @@
 package rmap
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // What follows is about directories of which only reverse maps tell: spider
 // names one owner, perhaps by chance, and its aliases of symlinks overwrite
@@ -8,26 +11,34 @@ import "strings"
 // named; a spider-json, which lists every claim, settles it.
 
 // A doubter knows which modules the paths name. It is made when the first path
-// needs it.
+// needs it, and learns of a part of the paths when that is asked for.
 type doubter struct {
-	named  map[string][]uint32 // NAME/VERSION in lower case, also less a vendor's prefix, to names
-	beside map[sibling]bool
+	named    map[string][]uint32     // NAME/VERSION in lower case, also less a vendor's prefix, to names
+	versions [256]uint64             // lengths of the VERSIONs, as bits, by their first byte
+	own      map[root]map[shape]bool // what directories an owner has below a root
+	packages map[place]bool          // see packages; nil until it is needed
 }
 
-// A sibling is the place of a directory below the root NAME/VERSION of its
-// owner: what two directories of one product have in common.
-type sibling struct {
-	owner       uint32 // name
-	root        string
-	first, last string // components below the root
+// A root is a directory NAME/VERSION and the module of that name.
+type root struct {
+	owner uint32 // name
+	path  string
+}
+
+// A shape is what directories of one product have in common below their root.
+type shape struct {
+	first, last string // components
 	depth       int
 }
+
+// A place is where packages stand side by side, as ABOVE/NAME/VERSION/TAIL.
+type place struct{ above, tail string }
 
 // doubt gives the rule that leaves a directory out although its best claimant
 // has no rival; "" if there is none.
 func (m *merger) doubt(path string, name uint32) string {
 	info := &m.names[name]
-	for _, i := range info.modules {
+	for i := info.first; i >= 0; i = m.modules[i].next {
 		if m.modules[i].exact {
 			return ""
 		}
@@ -43,8 +54,14 @@ func (m *merger) doubt(path string, name uint32) string {
 		}
 		return ""
 	}
-	if m.namesOther(path, name) {
+	if m.doubts == nil {
+		m.doubts = m.newDoubter()
+	}
+	switch {
+	case m.namesOther(path, name):
 		return RuleNamed
+	case m.namesTree(path, name):
+		return RuleTree
 	}
 	return ""
 }
@@ -71,16 +88,8 @@ func (m *merger) aliased(path, base, version string, name uint32) bool {
 	if !looksLikeVersion(real) {
 		return false
 	}
-	twin := m.table.findString(path[:at] + version + tail)
-	if !twin.found {
-		return false
-	}
-	for i := m.head[twin.id]; i >= 0; i = m.cands[i].next {
-		if m.modules[m.cands[i].module].name == name {
-			return true
-		}
-	}
-	return false
+	twin, ok := slices.BinarySearch(m.paths, path[:at]+version+tail)
+	return ok && m.claims(uint32(twin), name)
 }
 
 // looksLikeVersion tells whether a component begins as versions do.
@@ -96,16 +105,13 @@ func looksLikeVersion(s string) bool {
 // .../mpich/8.1/ofi/nvidia/23.3/lib, so .../mpich/8.1/ofi/gnu/12.3/lib is
 // hardly that of the meta-module whose name spider happened to pick.
 func (m *merger) namesOther(path string, name uint32) bool {
-	if m.doubts == nil {
-		m.doubts = m.newDoubter()
-	}
 	found := false
-	m.rows(path, func(row, root, tail string) {
-		for _, o := range m.doubts.named[row] {
+	rows(path, func(r row) {
+		for _, o := range m.doubts.modules(r) {
 			if m.names[o].pkg == m.names[name].pkg {
 				continue
 			}
-			if s, ok := siblingOf(o, root, tail); ok && m.doubts.beside[s] {
+			if s, ok := shapeOf(path[r.end+1:]); ok && m.ownShapes(root{o, path[:r.end]})[s] {
 				found = true
 			}
 		}
@@ -115,67 +121,143 @@ func (m *merger) namesOther(path string, name uint32) bool {
 	return found && !m.allWords(path, name)
 }
 
-// rows calls f for each two components of a path in a row that stand before
-// others, in lower case, with the path up to and with them, and what follows.
-func (m *merger) rows(path string, f func(row, root, tail string)) {
+// A row are two components of a path that stand before others.
+type row struct {
+	low        string // in lower case
+	slash      int    // between them
+	start, end int    // of it in the path
+}
+
+// rows calls f for each row of a path.
+func rows(path string, f func(row)) {
 	low := lower(path)
-	start := 1
-	for {
-		mid := strings.IndexByte(low[start:], '/')
-		if mid < 0 {
+	for start := 1; ; {
+		slash := strings.IndexByte(low[start:], '/')
+		if slash < 0 {
 			return
 		}
-		end := strings.IndexByte(low[start+mid+1:], '/')
+		end := strings.IndexByte(low[start+slash+1:], '/')
 		if end < 0 {
 			return
 		}
-		end += start + mid + 1
-		f(low[start:end], path[:end], path[end+1:])
-		start += mid + 1
+		end += start + slash + 1
+		f(row{low[start:end], slash, start, end})
+		start += slash + 1
 	}
 }
 
-func siblingOf(owner uint32, root, tail string) (sibling, bool) {
+// modules gives the names that a row stands for.
+func (d *doubter) modules(r row) []uint32 {
+	version := r.low[r.slash+1:]
+	if version == "" || d.versions[version[0]]&lengthBit(len(version)) == 0 { // most are none
+		return nil
+	}
+	return d.named[r.low]
+}
+
+func lengthBit(n int) uint64 { return 1 << min(n, 63) }
+
+func shapeOf(tail string) (shape, bool) {
 	first, _, deep := strings.Cut(tail, "/")
 	if !deep {
-		return sibling{}, false
+		return shape{}, false
 	}
-	return sibling{owner, root, first, tail[strings.LastIndexByte(tail, '/')+1:], strings.Count(tail, "/")}, true
+	return shape{first, tail[strings.LastIndexByte(tail, '/')+1:], strings.Count(tail, "/")}, true
 }
 
 func (m *merger) newDoubter() *doubter {
-	d := &doubter{named: make(map[string][]uint32), beside: make(map[sibling]bool)}
+	d := &doubter{named: make(map[string][]uint32), own: make(map[root]map[shape]bool)}
 	for i := range m.names {
 		if !m.names[i].current {
 			continue
 		}
 		name := lower(m.names[i].name)
 		slash := strings.LastIndexByte(name, '/')
-		if slash < 0 {
+		if slash < 0 || slash == len(name)-1 {
 			continue
 		}
+		d.versions[name[slash+1]] |= lengthBit(len(name) - slash - 1)
 		row := name[strings.LastIndexByte(name[:slash], '/')+1:]
 		d.named[row] = append(d.named[row], uint32(i))
 		if _, rest, ok := strings.Cut(row, "-"); ok && strings.IndexByte(rest, '/') > 0 {
 			d.named[rest] = append(d.named[rest], uint32(i))
 		}
 	}
-	for p, path := range m.paths {
-		if m.head[p] < 0 {
-			continue
+	return d
+}
+
+// ownShapes gives the shapes of the directories that the owner of a root has
+// below it.
+func (m *merger) ownShapes(r root) map[shape]bool {
+	shapes, known := m.doubts.own[r]
+	if known {
+		return shapes
+	}
+	shapes = make(map[shape]bool)
+	top := r.path + "/"
+	start, _ := slices.BinarySearch(m.paths, top)
+	for p := start; p < len(m.paths) && strings.HasPrefix(m.paths[p], top); p++ {
+		if s, ok := shapeOf(m.paths[p][len(top):]); ok && m.claims(uint32(p), r.owner) {
+			shapes[s] = true
 		}
-		m.rows(path, func(row, root, tail string) {
-			for _, o := range d.named[row] {
-				if !m.claims(uint32(p), o) {
-					continue
-				}
-				if s, ok := siblingOf(o, root, tail); ok {
-					d.beside[s] = true
+	}
+	m.doubts.own[r] = shapes
+	return shapes
+}
+
+// namesTree tells whether a module is named after a whole tree, in which
+// packages stand side by side, each with a module of its name, and the path
+// names a package of it: oneapi-all in .../oneapi/tbb/2023.1/lib/intel64, where
+// .../oneapi/mkl/2023.1/lib/intel64 is mkl/2023.1's. The module tbb/2023.1, if
+// there is one, is hidden then by the one for everything.
+func (m *merger) namesTree(path string, name uint32) bool {
+	base := lower(packageName(m.names[name].name))
+	base = base[strings.LastIndexByte(base, '/')+1:]
+	words := strings.FieldsFunc(base, isJoint)
+	if len(words) < 2 || !slices.ContainsFunc(words, func(w string) bool { return hasComponent(lower(path), w) }) {
+		return false
+	}
+	found := false
+	rows(path, func(r row) {
+		above, pkg := path[:r.start-1], r.low[:r.slash]
+		if found || !looksLikeVersion(r.low[r.slash+1:]) || !namedAfter(words, lower(above), pkg) || strings.Contains(base, pkg) {
+			return
+		}
+		if m.doubts.packages == nil {
+			m.doubts.packages = m.packages()
+		}
+		found = m.doubts.packages[place{above, path[r.end+1:]}]
+	})
+	return found
+}
+
+// namedAfter tells whether one of the words is a component of a path, and none
+// of the others is in the name of the package.
+func namedAfter(words []string, above, pkg string) bool {
+	tree := false
+	for _, w := range words {
+		if hasComponent(above, w) {
+			tree = true
+		} else if strings.Contains(pkg, w) {
+			return false
+		}
+	}
+	return tree
+}
+
+// packages gives the places where a package has a module of its name.
+func (m *merger) packages() map[place]bool {
+	places := make(map[place]bool)
+	for p, path := range m.paths {
+		rows(path, func(r row) {
+			for _, o := range m.doubts.modules(r) {
+				if m.claims(uint32(p), o) {
+					places[place{path[:r.start-1], path[r.end+1:]}] = true
 				}
 			}
 		})
 	}
-	return d
+	return places
 }
 
 // claims tells whether a name is among the candidates of a path.

@@ -3,6 +3,7 @@ package rmap
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -40,32 +41,30 @@ func whole(encode encoding) []byte {
 }
 
 func (r *Result) encodeXALT(emit func([]byte) error) error {
-	var name []byte
-	return r.encode(emit, func(b []byte, k *Key) []byte {
-		name = moduleName(append(name[:0], k.Module...), []byte(k.Flavors[0]))
-		return appendJSON(b, string(name))
+	return r.encode(emit, func(b []byte, o *Owner) ([]byte, int) {
+		return appendJSON(b, o.Name()), -1
 	})
 }
 
 func (r *Result) encodeJSON(emit func([]byte) error) error {
-	return r.encode(emit, func(b []byte, k *Key) []byte {
+	return r.encode(emit, func(b []byte, o *Owner) ([]byte, int) {
 		b = append(b, `{"flavor":[`...)
-		for j, f := range k.Flavors {
+		for j, f := range o.Flavors {
 			if j > 0 {
 				b = append(b, ',')
 			}
 			b = appendJSON(b, f)
 		}
 		b = append(b, `],"kind":"`...)
-		b = append(b, k.Kind...)
+		kind := len(b)
 		b = append(b, '"')
-		if k.File != "" {
+		if o.File != "" {
 			b = append(b, `,"moduleFn":`...)
-			b = appendJSON(b, k.File)
+			b = appendJSON(b, o.File)
 		}
 		b = append(b, `,"pkg":`...)
-		b = appendJSON(b, k.Module)
-		return append(b, '}')
+		b = appendJSON(b, o.Module)
+		return append(b, '}'), kind
 	})
 }
 
@@ -77,9 +76,13 @@ const (
 	mapEnd    = "]}\n"
 )
 
-// encode writes a map whose values value appends.
-func (r *Result) encode(emit func([]byte) error, value func([]byte, *Key) []byte) error {
+// encode writes a map whose values value appends: all of an entry that depends
+// on the owner, and where the kind goes in, below 0 for nowhere.
+func (r *Result) encode(emit func([]byte) error, value func([]byte, *Owner) ([]byte, int)) error {
 	b := append(make([]byte, 0, encodeChunk+64<<10), mapHead...)
+	var owner *Owner
+	var text []byte // of the owner
+	var at int      // of the kind in it
 	for i := range r.Keys {
 		if len(b) > encodeChunk {
 			if err := emit(b); err != nil {
@@ -87,10 +90,21 @@ func (r *Result) encode(emit func([]byte) error, value func([]byte, *Key) []byte
 			}
 			b = b[:0]
 		}
+		k := &r.Keys[i]
+		if k.Owner != owner {
+			owner = k.Owner
+			text, at = value(text[:0], owner)
+		}
 		b = separate(b, i)
-		b = appendJSON(b, r.Keys[i].Path)
+		b = appendJSON(b, k.Path)
 		b = append(b, ':')
-		b = value(b, &r.Keys[i])
+		if at < 0 {
+			b = append(b, text...)
+			continue
+		}
+		b = append(b, text[:at]...)
+		b = append(b, k.kind.String()...)
+		b = append(b, text[at:]...)
 	}
 	if len(r.Keys) > 0 {
 		b = append(b, '\n')
@@ -143,15 +157,9 @@ func (r *Result) check(text io.Reader) error {
 		return fmt.Errorf("the new map begins with %q, not %q", head, want)
 	}
 	c := &entryCheck{}
-	var long []byte // a line that is longer than the buffer
+	var long []byte
 	for i := range r.Keys {
-		line, err := in.ReadSlice('\n')
-		for long = long[:0]; errors.Is(err, bufio.ErrBufferFull); {
-			long = append(long, line...)
-			if line, err = in.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
-				line = append(long, line...)
-			}
-		}
+		line, err := readLine(in, &long)
 		if err == nil {
 			err = c.entry(line, &r.Keys[i], i+1 < len(r.Keys))
 		}
@@ -166,15 +174,40 @@ func (r *Result) check(text io.Reader) error {
 	return r.checkEnd(rest)
 }
 
+// readLine reads up to and with the next line end; long serves for a line that
+// is longer than the reader's buffer. The line is valid until the next one is
+// read.
+func readLine(in *bufio.Reader, long *[]byte) (line []byte, err error) {
+	line, err = in.ReadSlice('\n')
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		return line, err
+	}
+	all := (*long)[:0]
+	for errors.Is(err, bufio.ErrBufferFull) {
+		all = append(all, line...)
+		if len(all) > MaxSize {
+			return nil, fmt.Errorf("line: %w of %d bytes", errTooLarge, MaxSize)
+		}
+		line, err = in.ReadSlice('\n')
+	}
+	*long = append(all, line...)
+	return *long, err
+}
+
 // entryCheck compares entries of a new map.
 type entryCheck struct {
 	decoder
-	want, pkg, flavor []byte
+	owner       *Owner
+	want        string // its name
+	pkg, flavor []byte
 }
 
 // entry compares the line of an entry with its key.
 func (c *entryCheck) entry(line []byte, k *Key, more bool) error {
-	c.decoder = decoder{data: line, name: "the new map", scratch: c.scratch}
+	c.decoder = decoder{data: line, name: "the new map", scratch: c.scratch, ascii: true}
+	if !isASCII(line) {
+		return c.errAt(0, "%q is not ASCII", excerpt(line))
+	}
 	key, _, err := c.str()
 	if err != nil {
 		return err
@@ -183,7 +216,9 @@ func (c *entryCheck) entry(line []byte, k *Key, more bool) error {
 		return c.errAt(0, "%q is not the entry that was meant", excerpt(line))
 	}
 	c.pos++
-	c.want = moduleName(append(c.want[:0], k.Module...), []byte(k.Flavors[0]))
+	if k.Owner != c.owner {
+		c.owner, c.want = k.Owner, k.Name()
+	}
 	var got []byte
 	if c.peek() == '"' {
 		got, _, err = c.str()
@@ -199,7 +234,7 @@ func (c *entryCheck) entry(line []byte, k *Key, more bool) error {
 	switch {
 	case err != nil:
 		return err
-	case string(got) != string(c.want):
+	case string(got) != c.want:
 		return c.errAt(0, "module %q, not %q", got, c.want)
 	case string(line[c.pos:]) != end:
 		return c.errAt(c.pos, "%q follows the entry", excerpt(line[c.pos:]))
@@ -241,6 +276,11 @@ func (r *Result) checkEnd(rest []byte) error {
 func appendJSON(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
+	begin := len(b)
+	if b = append(b, s...); asItIs(b[begin:]) { // nearly always
+		return append(b, '"')
+	}
+	b = b[:begin]
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -278,4 +318,23 @@ func appendJSON(b []byte, s string) []byte {
 	}
 	b = append(b, s[start:]...)
 	return append(b, '"')
+}
+
+// asItIs tells whether a text stands for itself in a JSON string of printable
+// ASCII.
+func asItIs(s []byte) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for len(s) >= 8 {
+		x := binary.LittleEndian.Uint64(s)
+		if specials(x) != 0 || (x|(x&^high+ones))&high != 0 { // above 0x7e
+			return false
+		}
+		s = s[8:]
+	}
+	for _, c := range s {
+		if special[c] || c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }

@@ -1,6 +1,7 @@
 package rmap
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,11 +82,9 @@ func (r *updateRun) gather(ctx context.Context) (*merger, error) {
 	var wg sync.WaitGroup
 	for range max(1, min(r.Parallel, len(jobs))) {
 		wg.Go(func() {
-			var buf []byte // for one input after the other: they are large
+			shop := &workshop{}
 			for i := range work {
-				var rd reading
-				rd, buf = r.do(ctx, jobs[i], buf)
-				done[i] <- rd
+				done[i] <- r.do(ctx, jobs[i], shop)
 			}
 		})
 	}
@@ -135,43 +134,42 @@ func (r *updateRun) gather(ctx context.Context) (*merger, error) {
 }
 
 // do reads the input of a job, or what is used in its place.
-func (r *updateRun) do(ctx context.Context, j job, buf []byte) (reading, []byte) {
+func (r *updateRun) do(ctx context.Context, j job, shop *workshop) reading {
 	if j.src == nil {
-		in, rec, err := r.copyOf(j.label)
+		in, rec, err := r.copyOf(j.label, shop)
 		if err != nil {
-			return reading{bad: err.Error(), instead: "; it is missing from the map"}, buf
+			return reading{bad: err.Error(), instead: "; it is missing from the map"}
 		}
-		return reading{record: rec, input: in}, buf
+		return reading{record: rec, input: in}
 	}
-	rd, buf := r.read(ctx, j.src, buf)
+	rd := r.read(ctx, j.src, shop)
 	if rd.bad == "" {
-		return rd, buf
+		return rd
 	}
-	in, rec, err := r.copyOf(j.label)
+	in, rec, err := r.copyOf(j.label, shop)
 	if err != nil {
 		rd.instead = "; there is no good copy, so it is missing from the map"
-		return rd, buf
+		return rd
 	}
 	rd.instead = fmt.Sprintf("; the copy of %s is used in its place", rec.Accepted)
 	rec.Fallback = rd.bad
 	rd.record, rd.input = rec, in
-	return rd, buf
+	return rd
 }
 
-// read reads one source into buf, which it gives back, perhaps larger, and
-// judges it against its last good copy.
-func (r *updateRun) read(ctx context.Context, src *Source, buf []byte) (reading, []byte) {
+// read reads one source and judges it against its last good copy.
+func (r *updateRun) read(ctx context.Context, src *Source, shop *workshop) reading {
 	rd := reading{record: InputRecord{Label: src.Label, File: src.File, Accepted: r.Now.UTC().Format(time.RFC3339)}}
-	data, buf, err := readSource(ctx, src, buf)
+	data, err := readSource(ctx, src, shop)
 	if err != nil {
 		rd.bad = err.Error()
-		return rd, buf
+		return rd
 	}
-	return r.judge(rd, src, data), buf
+	return r.judge(rd, src, data, shop)
 }
 
-func (r *updateRun) judge(rd reading, src *Source, data []byte) reading {
-	in, err := parseInput(data, src.Label, src.File)
+func (r *updateRun) judge(rd reading, src *Source, data []byte, shop *workshop) reading {
+	in, err := parseInput(data, src.Label, src.File, shop)
 	if err != nil {
 		rd.bad = fmt.Sprintf("read input: %v", err)
 		return rd
@@ -189,7 +187,7 @@ func (r *updateRun) judge(rd reading, src *Source, data []byte) reading {
 		}
 	}
 	if !same && !r.Force {
-		if old, _, err := r.copyOf(src.Label); err == nil {
+		if old, _, err := r.copyOf(src.Label, shop); err == nil {
 			if lost, total := vanished(old, in); tooMuch(lost, total, r.MaxShrink) {
 				rd.bad = fmt.Sprintf("%s: %d of %d keys of its last good copy are gone, at or above --max-shrink of %v%% (--force takes it as it is)", src.File, lost, total, r.MaxShrink)
 				return rd
@@ -208,17 +206,18 @@ func (r *updateRun) judge(rd reading, src *Source, data []byte) reading {
 	return rd
 }
 
-func readSource(ctx context.Context, src *Source, buf []byte) (data, raw []byte, err error) {
+func readSource(ctx context.Context, src *Source, shop *workshop) (data []byte, err error) {
 	f, err := src.Open(ctx)
 	if err != nil {
-		return nil, buf, err
+		return nil, err
 	}
 	defer func() {
 		if cerr := f.Close(); err == nil && cerr != nil {
 			err = cerr
 		}
 	}()
-	return readInto(f, src.File, buf)
+	data, shop.raw, err = readInto(f, src.File, shop.raw)
+	return data, err
 }
 
 // copyName is the file name of the copy of an input.
@@ -261,7 +260,7 @@ func stageCopy(dir, name string, data []byte) (*staged, error) {
 }
 
 // copyOf reads the last good copy of an input.
-func (r *updateRun) copyOf(label string) (*Input, InputRecord, error) {
+func (r *updateRun) copyOf(label string, shop *workshop) (*Input, InputRecord, error) {
 	i := slices.IndexFunc(r.prior.Inputs, func(rec InputRecord) bool { return rec.Label == label })
 	if i < 0 {
 		return nil, InputRecord{}, fmt.Errorf("%s: no copy is stored", label)
@@ -273,7 +272,7 @@ func (r *updateRun) copyOf(label string) (*Input, InputRecord, error) {
 	if err != nil {
 		return nil, rec, fmt.Errorf("%s: read the stored copy: %w", label, err)
 	}
-	in, err := parseInput(data, label, name)
+	in, err := parseInput(data, label, name, shop)
 	if err != nil {
 		return nil, rec, fmt.Errorf("read the stored copy: %w", err)
 	}
@@ -285,24 +284,33 @@ func (r *updateRun) copyOf(label string) (*Input, InputRecord, error) {
 // vanished counts the keys of an input (the modulefiles of a spider-json) that
 // another version of it has no more.
 func vanished(old, now *Input) (lost, total int) {
-	have := make(map[string]bool, now.Entries)
-	for i := range now.entries {
-		have[now.entries[i].path] = true
-	}
-	for i := range now.spider {
-		have[now.spider[i].file] = true
-	}
-	for i := range old.entries {
-		if total++; !have[old.entries[i].path] {
+	had, have := old.marks(), now.marks()
+	for _, key := range had {
+		for len(have) > 0 && bytes.Compare(have[0], key) < 0 {
+			have = have[1:]
+		}
+		if len(have) == 0 || !bytes.Equal(have[0], key) {
 			lost++
 		}
 	}
-	for i := range old.spider {
-		if total++; !have[old.spider[i].file] {
-			lost++
+	return lost, len(had)
+}
+
+// marks lists, sorted, what vanished counts.
+func (in *Input) marks() [][]byte {
+	var list [][]byte
+	if in.Form == FormSpider {
+		for i := range in.spider {
+			list = append(list, []byte(in.spider[i].file))
 		}
+		slices.SortFunc(list, bytes.Compare)
+		return list
 	}
-	return lost, total
+	list = make([][]byte, len(in.entries))
+	for i := range list {
+		list[i] = in.path(&in.entries[i])
+	}
+	return list
 }
 
 func tooMuch(lost, total int, percent float64) bool {

@@ -2,6 +2,7 @@ package rmap
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -47,15 +48,20 @@ type Input struct {
 	Problems []Problem // at most maxProblems, in the order of the text
 	More     int       // problems beyond those
 
+	// The entries have no pointers, so that the garbage collector need not
+	// look at them, and stand in the order of their paths, so that inputs are
+	// merged from their beginning to their end.
+	text    []byte // the paths of the entries, one after the other
 	entries []entry
-	modules []module   // what entries refer to
-	flavors [][]string // likewise; each sorted, with spider's "default:" prefix
-	spider  []spiderModule
+	modules []module       // what entries refer to
+	flavors [][]string     // likewise; each sorted, with spider's "default:" prefix
+	spider  []spiderModule // of a spider-json, beside modules
 }
 
-// An entry is one claim of a reverse map.
+// An entry is one claim: of a reverse map, or of a modulefile in a spider-json.
 type entry struct {
-	path   string
+	at     uint32 // where its path begins in the text
+	size   uint32
 	module uint32
 	flavor uint32
 	line   int32
@@ -64,6 +70,9 @@ type entry struct {
 	// where a symlink is before it, the real directory is another one.
 	lexical bool
 }
+
+// path gives the path of an entry.
+func (in *Input) path(e *entry) []byte { return in.text[e.at : e.at+e.size] }
 
 // A module is a name with the file that defines it, "" if unknown.
 type module struct{ name, file string }
@@ -107,20 +116,15 @@ func (k kind) String() string {
 	return "dir"
 }
 
-// A spiderModule is what a spider-json says of one modulefile.
+// A spiderModule is what a spider-json says of one modulefile, besides its
+// claims.
 type spiderModule struct {
 	module
 	root      string // the MODULEPATH directory it was found in
 	hidden    bool
 	isDefault bool
 	flavors   []string
-	claims    []claim
 	line      int32
-}
-
-type claim struct {
-	path string
-	kind kind
 }
 
 // ReadInput reads one output of spider: a reverse map of either form or a
@@ -132,37 +136,54 @@ func ReadInput(r io.Reader, label string) (*Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseInput(data, label, label)
+	return parseInput(data, label, label, &workshop{})
 }
 
-type shortID struct{ module, flavor uint32 }
+// A workshop is memory that serves for one input after the other: while an
+// input is read it is in pieces that the finished one does not keep.
+type workshop struct {
+	raw     []byte     // what was read, perhaps packed
+	text    []byte     // paths in the order in which they came
+	entries []entry    // of the reverse map
+	claims  []entry    // of modulefiles in a spider-json
+	items   []sortItem // of take
+	names   []byte     // NAME, NUL, modulefile of each entry of the reverse map
+	noted   []span     // where they are
+
+	distinct []byte    // the same, each once
+	ends     []uint32  // of each in distinct
+	modules  hashIndex // of them
+}
+
+type span struct{ start, end uint32 }
 
 // inputReader is the state of parseInput.
 type inputReader struct {
 	*decoder
-	in        *Input
-	chunk     *builder
-	moduleIDs pathTable // NAME, NUL, modulefile
-	flavorIDs map[string]uint32
-	seen      pathTable          // raw keys
-	shortIDs  map[string]shortID // of the xalt form
-	rawFlavor map[string]uint32  // flavor lists as they stand in the text
-	raw       []byte             // flavor list of the entry, each followed by NUL
-	ids       []byte             // scratch of moduleID
-	pkg, file []byte             // scratch for object1
-	key       []byte
-	lineAt    int // offset up to which lines were counted
-	lines     int
-	isJSON    bool
-	isXALT    bool
+	*workshop
+	in         *Input
+	flavorIDs  map[string]uint32  // sorted lists, joined by NUL
+	rawFlavors map[string]uint32  // lists as they stand in the text
+	shortIDs   map[string]shortID // of the xalt form
+	key        []byte             // of the entry, and its parts
+	pkg, file  []byte
+	list       []byte // flavors, each followed by NUL
+	lineAt     int    // where the line that lineOf knows begins
+	lineEnd    int    // and where it ends
+	lines      int    // line ends before it
+	isJSON     bool
+	isXALT     bool
 }
 
-func parseInput(data []byte, label, file string) (*Input, error) {
+func parseInput(data []byte, label, file string, shop *workshop) (*Input, error) {
 	r := &inputReader{
-		in:      &Input{Label: label, Digest: digest(data)},
-		decoder: &decoder{data: data, name: file, lenient: true, ascii: isASCII(data)},
-		chunk:   &builder{},
+		in:       &Input{Label: label, Digest: digest(data)},
+		decoder:  &decoder{data: data, name: file, lenient: true, ascii: isASCII(data)},
+		workshop: shop,
+		lineEnd:  -1,
 	}
+	shop.text, shop.claims = shop.text[:0], shop.claims[:0]
+	r.nextLine()
 	if bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
 		r.problem(0, "bom", "byte order mark skipped: write the file without one")
 		r.pos = 3
@@ -210,11 +231,12 @@ func parseInput(data []byte, label, file string) (*Input, error) {
 	}
 	if found {
 		r.in.spider = nil
-		r.in.Entries = len(r.in.entries)
-		r.normalise()
+		r.in.Entries = r.finishMap()
 	} else {
 		r.in.Entries = len(r.in.spider)
+		r.finishClaims()
 	}
+	slices.SortStableFunc(r.in.Problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	return r.in, nil
 }
 
@@ -225,25 +247,31 @@ func (in *Input) Claims() *Input {
 	if in.Form != FormSpider {
 		return nil
 	}
-	out := &Input{Label: in.Label, Form: FormJSON, flavors: [][]string{{"default"}}}
-	for i := range in.spider {
-		s := &in.spider[i]
-		out.modules = append(out.modules, s.module)
-		for _, c := range s.claims {
-			out.entries = append(out.entries, entry{path: cleanPath(c.path, true), module: uint32(i), kind: c.kind, line: s.line, lexical: hasDotDot(c.path)})
-		}
+	return &Input{
+		Label: in.Label, Form: FormJSON, Entries: len(in.entries),
+		text: in.text, entries: in.entries, modules: in.modules, flavors: [][]string{{"default"}},
 	}
-	out.Entries = len(out.entries)
-	return out
 }
 
-// lineOf is line for offsets that mostly grow.
+// nextLine goes to the next line end.
+func (r *inputReader) nextLine() {
+	if i := bytes.IndexByte(r.data[r.lineEnd+1:], '\n'); i >= 0 {
+		r.lineEnd += i + 1
+	} else {
+		r.lineEnd = len(r.data)
+	}
+}
+
+// lineOf is line for offsets that grow, or stay in the line.
 func (r *inputReader) lineOf(off int) int {
-	if off < r.lineAt {
+	if off <= r.lineAt {
 		return r.line(off)
 	}
-	r.lines += bytes.Count(r.data[r.lineAt:off], []byte{'\n'})
-	r.lineAt = off
+	for r.lineEnd < off {
+		r.lineAt = r.lineEnd
+		r.lines++
+		r.nextLine()
+	}
 	return r.lines + 1
 }
 
@@ -287,370 +315,4 @@ func show(b []byte) string {
 		return fmt.Sprintf("%q... (%d bytes)", b[:n], len(b))
 	}
 	return fmt.Sprintf("%q", b)
-}
-
-func (r *inputReader) reverseMap() error {
-	r.in.entries, r.isJSON, r.isXALT = nil, false, false
-	n := estimate(r.data)
-	r.seen = newPathTable(n)
-	r.in.entries = make([]entry, 0, n)
-	r.moduleIDs = newPathTable(n / 3)
-	r.flavorIDs, r.rawFlavor = make(map[string]uint32), make(map[string]uint32)
-	r.shortIDs = make(map[string]shortID)
-	r.in.modules, r.in.flavors = nil, nil
-	if r.peek() == '[' {
-		r.isJSON = true
-		r.problem(r.pos, "empty-list", `"reverseMapT":[] is an empty map: spider found no modulefile; is its MODULEPATH right?`)
-		off := r.pos
-		return r.array(func(int) error { return r.errAt(off, "reverseMapT is a list, not an object") })
-	}
-	err := r.object(func(key []byte, off int, fl flaw) error {
-		r.key = append(r.key[:0], key...)
-		return r.entry(off, fl)
-	})
-	r.key = r.key[:0]
-	return err
-}
-
-// entry reads the value of r.key.
-func (r *inputReader) entry(off int, fl flaw) error {
-	var mod, flavor uint32
-	var err error
-	var k kind
-	bad := ""
-	switch r.peek() {
-	case '"':
-		r.isXALT = true
-		var s []byte
-		var vfl flaw
-		if s, vfl, err = r.str(); err != nil {
-			return err
-		}
-		fl |= vfl
-		if id, ok := r.shortIDs[string(s)]; ok {
-			mod, flavor = id.module, id.flavor
-			break
-		}
-		name, f := splitFlavor(string(s))
-		bad = badName(name)
-		text := string(s)
-		mod = r.moduleID([]byte(name), nil)
-		flavor = r.flavorID([]string{flavorText(f)})
-		if bad == "" && fl == 0 {
-			r.shortIDs[text] = shortID{mod, flavor}
-		}
-	case '{':
-		r.isJSON = true
-		var vfl flaw
-		if mod, flavor, k, vfl, bad, err = r.object1(off); err != nil {
-			return err
-		}
-		fl |= vfl
-	default:
-		start := r.pos
-		if err := r.skip(); err != nil {
-			return err
-		}
-		bad = fmt.Sprintf("its value %.20s is neither a name nor an object", r.data[start:r.pos])
-	}
-	if fl&flawSurrogate != 0 {
-		bad = "half a surrogate pair in it"
-	}
-	if fl&flawUTF8 != 0 {
-		bad = "it is not UTF-8"
-	}
-	if bad == "" && len(r.key) == 0 {
-		bad = "the path is empty"
-	}
-	if bad != "" {
-		r.problem(off, "dropped-entry", "entry %s left out: %s", show(r.key), bad)
-		return nil
-	}
-	for _, f := range []struct {
-		flaw       flaw
-		kind, text string
-	}{
-		{flawControl, "control-character", "raw control character in entry %s taken as it is"},
-		{flawHex, "hex-escape", `\xHH escape in entry %s taken as a byte`},
-		{flawVT, "vt-escape", `\v escape in entry %s taken as a vertical tab`},
-		{flawEscape, "unknown-escape", "unknown escape in entry %s taken as the character after it"},
-	} {
-		if fl&f.flaw != 0 {
-			r.problem(off, f.kind, f.text, show(r.key))
-		}
-	}
-	e := entry{module: mod, flavor: flavor, line: int32(r.lineOf(off)), kind: k}
-	at := r.seen.find(r.key)
-	if at.found {
-		r.problem(off, "duplicate-key", "%s is there twice: the last one counts, as with XALT", show(r.key))
-		e.path = r.in.entries[at.id].path
-		r.in.entries[at.id] = e
-		return nil
-	}
-	e.path = r.chunk.keep(r.key)
-	r.seen.add(at, e.path)
-	r.in.entries = append(r.in.entries, e)
-	return nil
-}
-
-// object1 reads an entry of the json form.
-func (r *inputReader) object1(at int) (mod, flavor uint32, k kind, fl flaw, bad string, err error) {
-	r.pkg, r.file, r.raw = r.pkg[:0], r.file[:0], r.raw[:0]
-	haveFlavor := false
-	// text appends a string to buf; another value is passed over.
-	text := func(buf []byte) ([]byte, error) {
-		if r.peek() != '"' {
-			return buf, r.skip()
-		}
-		s, f, err := r.str()
-		fl |= f
-		return append(buf, s...), err
-	}
-	err = r.object(func(key []byte, off int, _ flaw) error {
-		var err error
-		switch string(key) {
-		case "pkg":
-			r.pkg, err = text(r.pkg[:0])
-		case "moduleFn":
-			r.file, err = text(r.file[:0])
-		case "kind":
-			if r.peek() != '"' {
-				return r.skip()
-			}
-			s, _, err := r.str()
-			k = kindOf(s)
-			return err
-		case "flavor":
-			haveFlavor = true
-			r.raw = r.raw[:0]
-			switch r.peek() {
-			case '"':
-				r.raw, err = text(r.raw)
-				r.raw = append(r.raw, 0)
-				r.problem(off, "flavor-string", "the flavor of %s is a string: taken as a list of one", show(r.key))
-			case '[':
-				err = r.array(func(int) error {
-					var err error
-					r.raw, err = text(r.raw)
-					r.raw = append(r.raw, 0)
-					return err
-				})
-			default:
-				return r.skip()
-			}
-		default:
-			return r.skip()
-		}
-		return err
-	})
-	if err != nil {
-		return 0, 0, 0, 0, "", err
-	}
-	if len(r.pkg) == 0 {
-		bad = "it names no module (pkg)"
-	} else {
-		bad = badName(string(r.pkg))
-	}
-	switch {
-	case bad != "":
-	case !haveFlavor:
-		r.problem(at, "flavor-missing", "entry %s has no flavor: taken as default", show(r.key))
-	case len(r.raw) == 0:
-		r.problem(at, "flavor-empty", "the flavor of %s is empty: taken as default; do modulefiles add each other's directories to MODULEPATH?", show(r.key))
-	}
-	return r.moduleID(r.pkg, r.file), r.flavors(), k, fl, bad, nil
-}
-
-// badName tells why a text cannot be a module's name; "" if it can.
-func badName(name string) string {
-	switch {
-	case name == "":
-		return "the module name is empty"
-	case name[0] == '/' || name[len(name)-1] == '/' || strings.Contains(name, "//"):
-		return "a component of the module name is empty"
-	case strings.IndexByte(name, 0) >= 0:
-		return "the module name holds a NUL byte"
-	}
-	return ""
-}
-
-// flavors gives the number of the list in r.raw.
-func (r *inputReader) flavors() uint32 {
-	if id, ok := r.rawFlavor[string(r.raw)]; ok {
-		return id
-	}
-	raw := string(r.raw)
-	var list []string
-	for f := range strings.SplitSeq(strings.TrimSuffix(raw, "\x00"), "\x00") {
-		list = append(list, flavorText(f))
-	}
-	slices.Sort(list)
-	id := r.flavorID(slices.Compact(list))
-	r.rawFlavor[raw] = id
-	return id
-}
-
-// flavorText gives a flavor with spider's prefix.
-func flavorText(f string) string {
-	if f == "" || f == "default" {
-		return "default"
-	}
-	if strings.HasPrefix(f, "default:") {
-		return f
-	}
-	return "default:" + f
-}
-
-func (r *inputReader) moduleID(name, file []byte) uint32 {
-	r.ids = append(append(append(r.ids[:0], name...), 0), file...)
-	at := r.moduleIDs.find(r.ids)
-	if at.found {
-		return at.id
-	}
-	key := r.chunk.keep(r.ids)
-	r.in.modules = append(r.in.modules, module{key[:len(name)], key[len(name)+1:]})
-	return r.moduleIDs.add(at, key)
-}
-
-// flavorID gives the number of a sorted list of flavors.
-func (r *inputReader) flavorID(list []string) uint32 {
-	key := strings.Join(list, "\x00")
-	if id, ok := r.flavorIDs[key]; ok {
-		return id
-	}
-	id := uint32(len(r.in.flavors))
-	r.flavorIDs[key] = id
-	r.in.flavors = append(r.in.flavors, list)
-	return id
-}
-
-func (r *inputReader) libs() error {
-	if r.peek() != '[' {
-		start := r.pos
-		if err := r.skip(); err != nil {
-			return err
-		}
-		// An empty table of Lua has no form of its own.
-		if v := r.data[start:r.pos]; v[0] != '{' || len(bytes.TrimSpace(v[1:len(v)-1])) > 0 {
-			r.problem(start, "xlibmap", "xlibmap is not a list: left out")
-		}
-		return nil
-	}
-	return r.array(func(off int) error {
-		if r.peek() != '"' {
-			r.problem(off, "xlibmap", "an element of xlibmap is not a string: left out")
-			return r.skip()
-		}
-		s, fl, err := r.str()
-		switch {
-		case err != nil:
-			return err
-		case fl != 0 || len(s) == 0 || bytes.IndexByte(s, '/') >= 0 || bytes.IndexByte(s, 0) >= 0:
-			r.problem(off, "xlibmap", "%s in xlibmap is no file name: left out", show(s))
-		default:
-			r.in.Libs = append(r.in.Libs, string(s))
-		}
-		return nil
-	})
-}
-
-// spiderPackage reads the value of one top-level key of a spider-json: an
-// object of modulefiles. Another object is passed over.
-func (r *inputReader) spiderPackage() error {
-	return r.object(func(key []byte, off int, fl flaw) error {
-		if r.peek() != '{' {
-			return r.skip()
-		}
-		m := spiderModule{module: module{file: string(key)}, line: int32(r.lineOf(off))}
-		var parents [][]string
-		err := r.object(func(key []byte, _ int, _ flaw) error {
-			switch string(key) {
-			case "fullName", "mpath", "wV":
-				name := string(key)
-				if r.peek() != '"' {
-					return r.skip()
-				}
-				s, f, err := r.str()
-				fl |= f
-				switch name {
-				case "fullName":
-					m.name = string(s)
-				case "mpath":
-					m.root = string(s)
-				case "wV":
-					m.isDefault = bytes.HasPrefix(s, []byte("^"))
-				}
-				return err
-			case "hidden":
-				m.hidden = r.peek() == 't'
-				return r.skip()
-			case "pathA":
-				return r.claims(&m, kindBin)
-			case "lpathA":
-				return r.claims(&m, kindLib)
-			case "dirA":
-				return r.claims(&m, kindDir)
-			case "parentAA":
-				if r.peek() != '[' {
-					return r.skip()
-				}
-				return r.array(func(int) error {
-					if r.peek() != '[' {
-						return r.skip()
-					}
-					var p []string
-					err := r.array(func(int) error {
-						if r.peek() != '"' {
-							return r.skip()
-						}
-						s, f, err := r.str()
-						fl |= f
-						p = append(p, string(s))
-						return err
-					})
-					parents = append(parents, p)
-					return err
-				})
-			}
-			return r.skip()
-		})
-		if err != nil {
-			return err
-		}
-		switch {
-		case badName(m.name) != "" || !strings.HasPrefix(m.file, "/"):
-			return nil // not a modulefile: a key that some other program added
-		case fl&(flawUTF8|flawSurrogate) != 0:
-			r.problem(off, "dropped-entry", "module %s left out: it is not UTF-8", show([]byte(m.file)))
-			return nil
-		}
-		for _, p := range parents {
-			m.flavors = append(m.flavors, flavorText(strings.Join(p, ":")))
-		}
-		if len(m.flavors) == 0 {
-			m.flavors = []string{"default"}
-		}
-		slices.Sort(m.flavors)
-		m.flavors = slices.Compact(m.flavors)
-		r.in.spider = append(r.in.spider, m)
-		return nil
-	})
-}
-
-func (r *inputReader) claims(m *spiderModule, k kind) error {
-	if r.peek() != '{' {
-		return r.skip()
-	}
-	return r.object(func(key []byte, off int, fl flaw) error {
-		why := badKey(string(key))
-		if fl&(flawUTF8|flawSurrogate) != 0 {
-			why = "it is not UTF-8"
-		}
-		if why == "" {
-			m.claims = append(m.claims, claim{r.chunk.keep(key), k})
-		} else {
-			r.problemLine(r.lineOf(off), "dropped-claim", string(key), "path %s of %s left out: %s", show(key), m.file, why)
-		}
-		return r.skip()
-	})
 }

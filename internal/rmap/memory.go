@@ -1,7 +1,10 @@
 package rmap
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
+	"io"
 	"strconv"
 	"strings"
 )
@@ -17,11 +20,11 @@ import (
 //	end
 //
 // Fields are separated by tabs. Modules and lists count from 0 and 1 in the
-// order of their lines, before they are used; list 0 stands for the module's
-// own flavors.
+// order of their lines; list 0 stands for the module's own flavors. The
+// directories follow them, sorted bytewise.
 type Memory struct {
 	name string // of its file
-	text []byte
+	open func() (io.ReadCloser, error)
 }
 
 // memoryHead is the first line of a memory.
@@ -31,10 +34,12 @@ const memoryHead = "rmap-merge candidates 1"
 // before a ".." in its path.
 const kindUnsure kind = 1 << 7
 
+// A remembered is what a memory says of a module; the parts are valid only
+// until the next one.
 type remembered struct {
-	module
-	day     int // last named by an input, in days since 1970
-	flavors []string
+	name, file []byte
+	day        int      // last named by an input, in days since 1970
+	flavors    [][]byte // escaped
 }
 
 type memoryEntry struct {
@@ -43,52 +48,59 @@ type memoryEntry struct {
 	kind   kind
 }
 
-// remember makes the memory of this run.
-func (m *merger) remember() {
-	const keep = candMap | candDirect | candRemembered
-	// The text is large: its room is taken at once.
-	room := len(memoryHead) + 64
-	for i := range m.modules {
-		room += len(m.modules[i].file) + len(m.names[m.modules[i].name].name) + 40
+// memory gives the text of the memory of this run, once all is collected. As it
+// is as large as a map, it is not kept.
+func (m *merger) memory() encoding {
+	flavors := m.flavors.lists // the merge may add some
+	return func(emit func([]byte) error) error { return m.encodeMemory(flavors, emit) }
+}
+
+func (m *merger) encodeMemory(flavors [][]string, emit func([]byte) error) error {
+	text := append(append(make([]byte, 0, encodeChunk+64<<10), memoryHead...), '\n')
+	full := func() (err error) {
+		if len(text) > encodeChunk {
+			err = emit(text)
+			text = text[:0]
+		}
+		return err
 	}
-	for _, path := range m.paths {
-		room += len(path) + 20
-	}
-	text := append(append(make([]byte, 0, room+8*len(m.cands)), memoryHead...), '\n')
 	moduleAt := make([]int32, len(m.modules))
 	for i := range moduleAt {
 		moduleAt[i] = -1
 	}
 	flavorAt := make(map[uint32]uint32)
 	modules := int32(0)
-	for _, p := range m.order {
+	for p := range m.paths {
 		for i := m.head[p]; i >= 0; i = m.cands[i].next {
 			c := &m.cands[i]
-			if c.flags&keep == 0 {
+			if !c.kept() {
 				continue
 			}
 			if moduleAt[c.module] < 0 {
 				moduleAt[c.module] = modules
 				modules++
-				text = m.appendModule(text, &m.modules[c.module])
+				text = m.appendModule(text, &m.modules[c.module], flavors)
 			}
 			if _, ok := flavorAt[c.flavors]; !ok && c.flavors != 0 {
 				flavorAt[c.flavors] = uint32(len(flavorAt) + 1)
 				text = append(text, 'f')
-				for _, flavor := range m.flavors.list(c.flavors) {
+				for _, flavor := range flavors[c.flavors] {
 					text = appendField(text, flavor)
 				}
 				text = append(text, '\n')
 			}
 		}
+		if err := full(); err != nil {
+			return err
+		}
 	}
-	for _, p := range m.order {
+	for p, path := range m.paths {
 		start := len(text)
-		text = appendField(append(text, 'p'), m.paths[p])
+		text = appendField(append(text, 'p'), path)
 		any := false
 		for i := m.head[p]; i >= 0; i = m.cands[i].next {
 			c := &m.cands[i]
-			if c.flags&keep == 0 {
+			if !c.kept() {
 				continue
 			}
 			any = true
@@ -101,19 +113,25 @@ func (m *merger) remember() {
 		if text = append(text, '\n'); !any {
 			text = text[:start]
 		}
+		if err := full(); err != nil {
+			return err
+		}
 	}
-	m.res.Memory = &Memory{text: append(text, "end\n"...)}
+	return emit(append(text, "end\n"...))
 }
 
+// kept tells whether the next run should know of a candidate.
+func (c *cand) kept() bool { return c.flags&(candMap|candDirect|candRemembered) != 0 }
+
 // appendModule appends the line of a module.
-func (m *merger) appendModule(b []byte, mod *moduleInfo) []byte {
+func (m *merger) appendModule(b []byte, mod *moduleInfo, flavors [][]string) []byte {
 	day := m.opts.Day
 	if mod.lastOnly {
-		day = mod.day
+		day = int(mod.day)
 	}
 	b = strconv.AppendInt(append(b, "m\t"...), int64(day), 10)
 	b = appendField(appendField(b, m.names[mod.name].name), mod.file)
-	for _, f := range m.flavors.list(mod.flavors) {
+	for _, f := range flavors[mod.flavors] {
 		b = appendField(b, f)
 	}
 	return append(b, '\n')
@@ -160,66 +178,119 @@ func unescape(s []byte) []byte {
 	return []byte(strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n").Replace(string(s)))
 }
 
-// walk calls a function for each module, list of flavors and claim, in the
-// order of the text; a path is valid only during the call. If the text is
-// damaged it ends there and tells the line and what is wrong.
-func (mem *Memory) walk(onModule func(remembered), onFlavors func([]string), onClaim func([]byte, memoryEntry)) (line int, bad string) {
-	modules, lists := uint32(0), uint32(0)
-	for data := mem.text; len(data) > 0; {
-		text := data
-		if i := bytes.IndexByte(data, '\n'); i >= 0 {
-			text, data = data[:i], data[i+1:]
-		} else {
-			data = nil
+func unescaped(fields [][]byte) []string {
+	list := make([]string, len(fields))
+	for i, f := range fields {
+		list[i] = string(unescape(f))
+	}
+	return list
+}
+
+// A memoryReader reads a memory from its beginning to its end. Where the text is
+// damaged it ends.
+type memoryReader struct {
+	in      *bufio.Reader
+	line    int
+	bad     string   // what is wrong with the line
+	ended   bool     // the end was there
+	fields  [][]byte // of the line, escaped
+	long    []byte   // scratch of readLine
+	modules uint32
+	lists   uint32
+	path    []byte // of the claims that come next
+	before  []byte // the path before
+	claims  [][]byte
+}
+
+// next reads the next line and tells whether there is one.
+func (r *memoryReader) next() bool {
+	if r.ended {
+		return false
+	}
+	text, err := readLine(r.in, &r.long)
+	r.line++
+	if err != nil && (!errors.Is(err, io.EOF) || len(text) == 0) {
+		r.bad = "the file is cut short"
+		if !errors.Is(err, io.EOF) {
+			r.bad = err.Error()
 		}
-		if line++; line == 1 {
-			if string(text) != memoryHead {
-				return line, "this is not a file of remembered candidates"
-			}
-			continue
+		return false
+	}
+	text = bytes.TrimSuffix(text, []byte{'\n'})
+	if r.line == 1 {
+		if string(text) != memoryHead {
+			r.bad = "this is not a file of remembered candidates"
+			return false
 		}
-		kind, rest, _ := bytes.Cut(text, []byte{'\t'})
-		switch string(kind) {
+		return r.next()
+	}
+	if string(text) == "end" {
+		r.ended = true
+		if _, err := r.in.ReadByte(); err == nil {
+			r.bad = "text after the end"
+		}
+		return false
+	}
+	r.fields = r.fields[:0]
+	for f := range bytes.SplitSeq(text, []byte{'\t'}) {
+		r.fields = append(r.fields, f)
+	}
+	return true
+}
+
+// header reads up to the first directory.
+func (r *memoryReader) header(onModule func(*remembered), onFlavors func([]string)) {
+	for r.next() {
+		switch f := r.fields; string(f[0]) {
 		case "m":
-			parts := strings.Split(string(rest), "\t")
-			day, err := strconv.Atoi(parts[0])
-			if err != nil || len(parts) < 3 {
-				return line, "bad module"
+			if len(f) < 4 {
+				r.bad = "bad module"
+				return
 			}
-			for i := range parts {
-				parts[i] = string(unescape([]byte(parts[i])))
+			day, err := strconv.Atoi(string(f[1]))
+			if err != nil {
+				r.bad = "bad module"
+				return
 			}
-			onModule(remembered{module: module{parts[1], parts[2]}, day: day, flavors: parts[3:]})
-			modules++
+			onModule(&remembered{unescape(f[2]), unescape(f[3]), day, f[4:]})
+			r.modules++
 		case "f":
-			var list []string
-			for f := range bytes.SplitSeq(rest, []byte{'\t'}) {
-				list = append(list, string(unescape(f)))
-			}
-			onFlavors(list)
-			lists++
-		case "p":
-			path, rest, _ := bytes.Cut(rest, []byte{'\t'})
-			path = unescape(path)
-			for more := true; more; {
-				var claim []byte
-				claim, rest, more = bytes.Cut(rest, []byte{'\t'})
-				e, ok := parseEntry(claim)
-				if !ok || e.module >= modules || e.flavor > lists {
-					return line, "bad claim"
-				}
-				onClaim(path, e)
-			}
-		case "end":
-			if len(data) > 0 {
-				return line, "text after the end"
-			}
-			return 0, ""
+			onFlavors(unescaped(f[1:]))
+			r.lists++
 		default:
-			return line, "unknown line"
+			r.directory()
+			return
 		}
 	}
-	return line, "the file is cut short"
+}
+
+// directory takes the line in as one of a directory.
+func (r *memoryReader) directory() bool {
+	if string(r.fields[0]) != "p" || len(r.fields) < 3 {
+		r.bad = "unknown line"
+		return false
+	}
+	r.path, r.before = append(r.before[:0], unescape(r.fields[1])...), r.path
+	if bytes.Compare(r.path, r.before) < 0 {
+		r.bad = "the directory is out of order"
+		return false
+	}
+	r.claims = r.fields[2:]
+	return true
+}
+
+// claim reads the next claim, on r.path, and tells whether there is one. The
+// path before stays as it is.
+func (r *memoryReader) claim() (e memoryEntry, ok bool) {
+	if r.bad != "" || len(r.claims) == 0 && (!r.next() || !r.directory()) {
+		return e, false
+	}
+	e, ok = parseEntry(r.claims[0])
+	if r.claims = r.claims[1:]; !ok || e.module >= r.modules || e.flavor > r.lists {
+		r.bad = "bad claim"
+		return e, false
+	}
+	return e, true
 }
 
 // parseEntry reads "MODULE,KIND,FLAVORS".

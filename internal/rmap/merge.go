@@ -1,7 +1,11 @@
 package rmap
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -47,9 +51,10 @@ const (
 	RuleShared   = "left out: shared by several modules, and the path names none"
 	RuleUmbrella = "left out: an umbrella over the directories of other modules"
 	RuleDenied   = "left out: denied by the site"
-	// The next two hold only where no spider-json lists the claimant.
+	// The next three hold only where no spider-json lists the claimant.
 	RuleAlias = "left out: reached through a symlink from another version's directory, and no spider-json tells the owner"
 	RuleNamed = "left out: the path names another module, which owns directories beside this one, and no spider-json tells the owner"
+	RuleTree  = "left out: the module has the name of a whole tree, the path that of a package in it, and no spider-json tells the owner"
 )
 
 // flags of a candidate
@@ -59,6 +64,7 @@ const (
 	candRemembered             // an earlier run saw it
 	candSure                   // candMap, and not through a ".." alone
 	candInferred               // the path names another version of the claimant
+	candListed                 // the spider-json of the module lists it
 )
 
 type cand struct {
@@ -74,7 +80,7 @@ type cand struct {
 type nameInfo struct {
 	name      string
 	pkg       uint32
-	modules   []uint32 // one for each modulefile
+	first     int32    // of its modules, one for each modulefile
 	dirs      []string // its *_DIR
 	hidden    bool
 	visible   bool // some modulefile of the name is not hidden
@@ -84,37 +90,36 @@ type nameInfo struct {
 
 type moduleInfo struct {
 	name     uint32
+	next     int32 // module of the same name, -1 at the end
 	file     string
 	flavors  uint32
-	exact    bool // a spider-json told the flavors
+	exact    bool // a spider-json lists it, and told the flavors
 	current  bool // an input names it
-	day      int
-	claims   map[string]bool // of the spider-json; nil if there is none
-	lastOnly bool            // known from memory only
+	lastOnly bool // known from memory only
+	day      int32
 }
 
 type merger struct {
 	opts     Options
 	sys      *systemDirs
-	spiders  []numbered
+	streams  []*stream         // the claims of the reverse maps, in the order of the labels
+	spiders  []numbered        // which wait until all reverse maps are in
 	libs     map[string]string // to the label of the first input that has it
 	labels   []string          // of the inputs
 	text     builder           // copies of names and paths: the inputs themselves are large
-	table    pathTable
-	paths    []string // of the table
-	head     []int32
+	paths    []string          // sorted bytewise
+	head     []int32           // first candidate of each path, -1 if there is none
 	cands    []cand
 	nameID   pathTable // of names
 	names    []nameInfo
 	pkgID    map[string]uint32
+	moduleID pathTable // of NAME, NUL, modulefile
 	modules  []moduleInfo
+	scratch  []byte // of find
 	flavors  setTable
-	sets     setTable // of input numbers, as text
-	sysSeen  map[string]bool
+	sets     setTable        // of input numbers, as text
 	suspects []string        // modules that claim a system directory with libraries
 	roots    map[string]bool // MODULEPATH directories that a spider-json covers
-	ones     []uint32        // for one
-	order    []uint32        // path numbers, sorted by path
 	doubts   *doubter        // nil until it is needed
 	below    map[subtree][]neighbour
 	res      *Result
@@ -128,28 +133,31 @@ func Merge(inputs []*Input, memory *Memory, opts Options) *Result {
 	for _, in := range slices.SortedFunc(slices.Values(inputs), func(a, b *Input) int { return strings.Compare(a.Label, b.Label) }) {
 		m.add(in)
 	}
-	return m.finish(memory)
+	m.collect(memory)
+	res := m.finish()
+	text := whole(m.memory())
+	res.Memory = &Memory{open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }}
+	return res
 }
 
 func newMerger(opts Options) *merger {
 	m := &merger{
-		opts:    opts,
-		sys:     newSystemDirs(opts.SystemDirs),
-		table:   newPathTable(1000),
-		nameID:  newPathTable(1000),
-		pkgID:   make(map[string]uint32),
-		sysSeen: make(map[string]bool),
-		roots:   make(map[string]bool),
-		libs:    make(map[string]string),
-		res:     &Result{},
+		opts:     opts,
+		sys:      newSystemDirs(opts.SystemDirs),
+		nameID:   newPathTable(1000),
+		pkgID:    make(map[string]uint32),
+		moduleID: newPathTable(1000),
+		roots:    make(map[string]bool),
+		libs:     make(map[string]string),
+		res:      &Result{},
 	}
 	m.flavors.id(nil) // 0 is the empty set
 	m.sets.id(nil)
 	return m
 }
 
-// add takes an input in, in the order of the labels, and keeps nothing of a
-// reverse map's text: the inputs are large.
+// add takes an input in, in the order of the labels. Its claims wait for those
+// of the others.
 func (m *merger) add(in *Input) {
 	number := len(m.labels)
 	m.labels = append(m.labels, in.Label)
@@ -157,34 +165,38 @@ func (m *merger) add(in *Input) {
 	if in.More > 0 {
 		m.res.Problems = append(m.res.Problems, Problem{Input: in.Label, Kind: "more", Text: fmt.Sprintf("and %d problems more", in.More)})
 	}
-	if number == 0 && len(in.entries) > 1000 {
-		m.table = newPathTable(2 * len(in.entries))
-	}
-	m.addMap(number, in)
 	for _, l := range in.Libs {
 		if m.libs[l] == "" {
 			m.libs[l] = in.Label
 		}
 	}
-	if len(in.spider) > 0 {
+	if in.Form == FormSpider {
 		m.spiders = append(m.spiders, numbered{in, number})
+	} else {
+		m.addMap(number, in)
 	}
 }
 
-// A numbered is a spider-json that waits until all reverse maps are in.
 type numbered struct {
 	*Input
 	number int
 }
 
-// finish makes the map of what was added.
-func (m *merger) finish(memory *Memory) *Result {
+// collect makes the paths and their candidates of what was added, of the memory,
+// which may be nil, and of the pins. They do not change any more then.
+func (m *merger) collect(memory *Memory) {
 	for _, in := range m.spiders {
 		m.addSpider(in.number, in.Input)
 	}
-	m.spiders = nil
-	m.addMemory(memory)
+	done := m.addMemory(memory)
 	m.addPins()
+	m.mergeStreams()
+	done()
+	m.streams, m.spiders = nil, nil
+}
+
+// finish makes the map of what was collected.
+func (m *merger) finish() *Result {
 	for l := range m.libs {
 		m.res.Libs = append(m.res.Libs, l)
 	}
@@ -198,9 +210,7 @@ func (m *merger) finish(memory *Memory) *Result {
 			m.res.Problems = append(m.res.Problems, Problem{Kind: "system-library", Input: m.libs[l], Path: l, Text: text})
 		}
 	}
-	m.order = sortedOrder(m.paths)
 	m.decide()
-	m.remember()
 	return m.res
 }
 
@@ -221,121 +231,56 @@ func (m *merger) name(s string) uint32 {
 	if at.found {
 		return at.id
 	}
-	s = m.text.keepString(s)
 	pkg := packageName(s)
 	p, ok := m.pkgID[pkg]
 	if !ok {
 		p = uint32(len(m.pkgID))
 		m.pkgID[pkg] = p
 	}
-	m.names = append(m.names, nameInfo{name: s, pkg: p})
+	m.names = append(twice(m.names), nameInfo{name: s, pkg: p, first: -1})
 	return m.nameID.add(at, s)
 }
 
-// find gives a module that is known.
-func (m *merger) find(mod module) (uint32, bool) {
-	at := m.nameID.findString(mod.name)
-	if !at.found {
-		return 0, false
-	}
-	for _, id := range m.names[at.id].modules {
-		if m.modules[id].file == mod.file {
-			return id, true
-		}
-	}
-	return 0, false
+// findModule tells where a module is, or belongs; m.scratch is then what it is
+// found by.
+func findModule[T string | []byte](m *merger, name, file T) tablePlace {
+	m.scratch = append(append(append(m.scratch[:0], name...), 0), file...)
+	return m.moduleID.find(m.scratch)
 }
 
 func (m *merger) module(mod module) uint32 {
-	if id, ok := m.find(mod); ok {
-		return id
+	at := findModule(m, mod.name, mod.file)
+	if at.found {
+		return at.id
 	}
-	id := uint32(len(m.modules))
-	name := m.name(mod.name)
-	m.names[name].modules = append(m.names[name].modules, id)
-	m.modules = append(m.modules, moduleInfo{name: name, file: m.text.keepString(mod.file)})
+	key := m.text.keep(m.scratch)
+	name := m.name(key[:len(mod.name)])
+	n := &m.names[name]
+	m.modules = append(twice(m.modules), moduleInfo{name: name, next: n.first, file: key[len(mod.name)+1:]})
+	id := m.moduleID.add(at, key)
+	n.first = int32(id)
 	return id
 }
 
-// system tells whether the site lets nobody own a directory.
-func (m *merger) system(path string) bool {
-	return m.sys.has(path)
-}
-
-// claim finds or makes the candidate for a module on a path.
-func (m *merger) claim(path, mod uint32) *cand {
-	last := int32(-1)
-	for i := m.head[path]; i >= 0; i = m.cands[i].next {
-		if m.cands[i].module == mod {
-			return &m.cands[i]
-		}
-		last = i
-	}
-	n := int32(len(m.cands))
-	m.cands = append(m.cands, cand{module: mod, next: -1})
-	if last < 0 {
-		m.head[path] = n
-	} else {
-		m.cands[last].next = n
-	}
-	return &m.cands[n]
-}
-
+// addMap takes in the modules of a reverse map.
 func (m *merger) addMap(number int, in *Input) {
-	modID := make([]uint32, len(in.modules))
+	s := newStream(fromMap, number, in)
 	for i, mod := range in.modules {
-		modID[i] = m.module(mod)
-		m.modules[modID[i]].current = true
-		m.names[m.modules[modID[i]].name].current = true
+		id := m.module(mod)
+		s.moduleIDs[i] = id
+		m.modules[id].current = true
+		m.names[m.modules[id].name].current = true
 	}
-	flavorID := make([]uint32, len(in.flavors))
 	for i, f := range in.flavors {
-		flavorID[i] = m.flavors.id(f)
+		s.flavorIDs[i] = m.flavors.id(f)
 	}
-	common := m.commonFlavors(in, flavorID)
+	common := m.commonFlavors(in, s.flavorIDs)
 	for i := range in.modules {
-		if mod := &m.modules[modID[i]]; mod.file != "" && common[i] != 0 {
+		if mod := &m.modules[s.moduleIDs[i]]; mod.file != "" && common[i] != 0 {
 			mod.flavors = m.flavors.union(mod.flavors, common[i])
 		}
 	}
-	for i := range in.entries {
-		e := &in.entries[i]
-		at := m.table.findString(e.path)
-		id := at.id
-		if !at.found {
-			if m.system(e.path) {
-				if !m.sysSeen[e.path] {
-					m.sysSeen[e.path] = true
-					m.res.Problems = append(m.res.Problems, Problem{
-						Input: in.Label, Line: int(e.line), Kind: "system-directory", Path: e.path,
-						Text: fmt.Sprintf("key %q of %s left out: it is a system directory; correct the modulefile, or the symlink that leads there", e.path, in.modules[e.module]),
-					})
-				}
-				if who := in.modules[e.module].String(); e.kind != kindBin && !slices.Contains(m.suspects, who) && len(m.suspects) < 100 {
-					m.suspects = append(m.suspects, who)
-				}
-				continue
-			}
-			id = m.table.add(at, m.text.keepString(e.path))
-			m.head = append(m.head, -1)
-		}
-		c := m.claim(id, modID[e.module])
-		c.flags |= candMap
-		if !e.lexical {
-			c.flags |= candSure
-		}
-		c.kind |= e.kind
-		c.inputs = m.sets.with(c.inputs, number)
-		if in.modules[e.module].file == "" {
-			c.flavors = m.flavors.union(c.flavors, flavorID[e.flavor])
-		}
-		if e.kind&kindDir != 0 {
-			n := &m.names[m.modules[modID[e.module]].name]
-			if path := m.table.list[id]; !slices.Contains(n.dirs, path) {
-				n.dirs = append(n.dirs, path)
-			}
-		}
-	}
+	m.streams = append(m.streams, s)
 }
 
 // commonFlavors gives, for each module of an input, the flavors that all of
@@ -366,129 +311,98 @@ func (m *merger) commonFlavors(in *Input, flavorID []uint32) []uint32 {
 	return common
 }
 
+// addSpider takes in the modules of a spider-json, whose flavors count alone.
 func (m *merger) addSpider(number int, in *Input) {
+	s := newStream(fromSpider, number, in)
+	m.streams = append(m.streams, s)
 	for i := range in.spider {
-		s := &in.spider[i]
-		id := m.module(s.module)
+		sp := &in.spider[i]
+		id := m.module(sp.module)
+		s.moduleIDs[i] = id
 		mod := &m.modules[id]
 		n := &m.names[mod.name]
 		mod.current, n.current = true, true
-		f := m.flavors.id(s.flavors)
+		f := m.flavors.id(sp.flavors)
 		if mod.exact {
 			f = m.flavors.union(mod.flavors, f)
-		} else {
-			mod.claims = make(map[string]bool, len(s.claims))
 		}
 		mod.flavors, mod.exact = f, true
-		n.visible = n.visible || !s.hidden
-		n.hidden = n.hidden || s.hidden
-		n.isDefault = n.isDefault || s.isDefault
-		if s.root != "" {
-			m.roots[strings.TrimRight(s.root, "/")] = true
-		}
-		for _, c := range s.claims {
-			path := cleanPath(c.path, true)
-			mod.claims[path] = true
-			if c.kind == kindDir && !slices.Contains(n.dirs, path) {
-				n.dirs = append(n.dirs, path)
-			}
-			at := m.table.findString(path)
-			if !at.found { // no map holds it: nothing tells that it exists
-				continue
-			}
-			cd := m.claim(at.id, id)
-			if hasDotDot(c.path) {
-				cd.flags |= candMap
-			} else {
-				cd.flags |= candDirect | candSure
-			}
-			cd.kind |= c.kind
-			cd.inputs = m.sets.with(cd.inputs, number)
+		n.visible = n.visible || !sp.hidden
+		n.hidden = n.hidden || sp.hidden
+		n.isDefault = n.isDefault || sp.isDefault
+		if sp.root != "" {
+			m.roots[strings.TrimRight(sp.root, "/")] = true
 		}
 	}
 }
 
-// addMemory adds the candidates of earlier runs: the owner that spider gives a
-// shared directory is random, so the others of yesterday are still claimants.
-// They expire with their modulefile.
-func (m *merger) addMemory(mem *Memory) {
+// addMemory takes in the candidates of earlier runs: the owner that spider
+// gives a shared directory is random, so the others of yesterday are still
+// claimants. They expire with their modulefile. The function that it gives is
+// to be called once the streams were merged.
+func (m *merger) addMemory(mem *Memory) (done func()) {
 	if mem == nil {
-		return
+		return func() {}
 	}
-	const dead = ^uint32(0)
-	var ids, lists []uint32
-	line, bad := mem.walk(func(r remembered) {
-		if !m.alive(r) {
-			ids = append(ids, dead)
-			return
+	text, err := mem.open()
+	if err != nil {
+		m.res.Problems = append(m.res.Problems, Problem{Input: mem.name, Kind: "candidates", Text: err.Error()})
+		return func() {}
+	}
+	s := &stream{from: fromMemory, memory: &memoryReader{in: bufio.NewReaderSize(text, encodeChunk)}}
+	s.memory.header(func(r *remembered) {
+		id := uint32(dead)
+		if at := findModule(m, r.name, r.file); at.found {
+			id = at.id
+		} else if mod := (module{string(r.name), string(r.file)}); m.alive(mod, r.day) {
+			id = m.module(mod)
+			info := &m.modules[id]
+			info.lastOnly, info.day = true, int32(r.day)
+			info.flavors = m.flavors.id(unescaped(r.flavors))
 		}
-		_, known := m.find(r.module)
-		id := m.module(r.module)
-		ids = append(ids, id)
-		if mod := &m.modules[id]; !known {
-			mod.lastOnly, mod.day = true, r.day
-			mod.flavors = m.flavors.id(r.flavors)
-		}
+		s.moduleIDs = append(twice(s.moduleIDs), id)
 	}, func(list []string) {
-		lists = append(lists, m.flavors.id(list))
-	}, func(path []byte, e memoryEntry) {
-		id := ids[e.module]
-		if id == dead {
-			return
-		}
-		at := m.table.find(path)
-		if !at.found {
-			return
-		}
-		mod := &m.modules[id]
-		if mod.claims != nil && !mod.claims[string(path)] {
-			return // the modulefile does not name it any more
-		}
-		c := m.claim(at.id, id)
-		if c.flags == 0 {
-			c.kind = e.kind &^ kindUnsure
-			if e.flavor > 0 {
-				c.flavors = lists[e.flavor-1]
-			}
-		}
-		c.flags |= candRemembered
-		if e.kind&kindUnsure == 0 {
-			c.flags |= candSure
-		}
+		s.flavorIDs = append(s.flavorIDs, m.flavors.id(list))
 	})
-	if bad != "" {
-		m.res.Problems = append(m.res.Problems, Problem{
-			Input: mem.name, Line: line, Kind: "candidates",
-			Text: bad + "; what follows is not known, and the owners of shared directories are learned anew",
-		})
+	m.streams = append(m.streams, s)
+	return func() {
+		if r := s.memory; r.bad != "" {
+			m.res.Problems = append(m.res.Problems, Problem{
+				Input: mem.name, Line: r.line, Kind: "candidates",
+				Text: r.bad + "; what follows is not known, and the owners of shared directories are learned anew",
+			})
+		}
+		_ = text.Close() // it was only read
 	}
 }
 
-func (m *merger) alive(r remembered) bool {
-	if r.file == "" {
-		at := m.nameID.findString(r.name)
+// alive tells whether a module that no input names, last on a day, is to be
+// remembered.
+func (m *merger) alive(mod module, day int) bool {
+	if mod.file == "" {
+		at := m.nameID.findString(mod.name)
 		return at.found && m.names[at.id].current
 	}
-	if _, ok := m.find(r.module); ok {
-		return true
-	}
 	for root := range m.roots {
-		if within(r.file, root) { // a spider-json covers it and does not list it
+		if within(mod.file, root) { // a spider-json covers it and does not list it
 			return false
 		}
 	}
-	if m.opts.Gone != nil && m.opts.Gone(r.file) {
+	if m.opts.Gone != nil && m.opts.Gone(mod.file) {
 		return false
 	}
-	return m.opts.Day-r.day <= keepDays
+	return m.opts.Day-day <= keepDays
 }
 
+// addPins has a path for each pin.
 func (m *merger) addPins() {
-	for path := range m.opts.Pins {
-		if at := m.table.findString(path); !at.found {
-			m.table.add(at, path)
-			m.head = append(m.head, -1)
-		}
+	if len(m.opts.Pins) == 0 {
+		return
 	}
-	m.paths = m.table.list
+	in := &Input{}
+	for _, path := range slices.Sorted(maps.Keys(m.opts.Pins)) {
+		in.entries = append(in.entries, entry{at: uint32(len(in.text)), size: uint32(len(path))})
+		in.text = append(in.text, path...)
+	}
+	m.streams = append(m.streams, newStream(fromPins, 0, in))
 }

@@ -32,6 +32,7 @@ func TestScores(t *testing.T) {
 		{"flat, parent map last, with spider-json", "flat", []string{"flat/in/main.jsonReverseMapT.json", "flat/in/nosite.jsonReverseMapT.json", "flat/in/ebparent.jsonReverseMapT.json", "flat/in/main.spider.json"}, rmap.Options{}, 874, 0, 0},
 		{"flat, parent map last, maps alone", "flat", []string{"flat/in/main.jsonReverseMapT.json", "flat/in/nosite.jsonReverseMapT.json", "flat/in/ebparent.jsonReverseMapT.json"}, rmap.Options{}, 873, 0, 2},
 		{"hier", "hier", []string{"hier/in/main.jsonReverseMapT.json", "hier/in/main.spider.json"}, rmap.Options{}, 4156, 0, 0},
+		{"hier, maps alone", "hier", []string{"hier/in/main.jsonReverseMapT.json"}, rmap.Options{}, 4155, 0, 1},
 		{"nasty", "nasty", []string{"nasty/in/main.jsonReverseMapT.json", "nasty/in/main.spider.json", "nasty/in/loop_emptyflavor.jsonReverseMapT.json"}, rmap.Options{}, 44, 0, 0},
 		{"nasty, maps alone", "nasty", []string{"nasty/in/main.jsonReverseMapT.json", "nasty/in/loop_emptyflavor.jsonReverseMapT.json"}, rmap.Options{}, 44, 1, 0},
 	} {
@@ -385,6 +386,20 @@ func TestRules(t *testing.T) {
 			[]*rmap.Input{input(t, "a", "/opt/mpi/8.1/ofi/x/1/lib v-mpi/8.1", "/opt/mpi/8.1/ofi/y/2/lib all/23")},
 			rmap.Options{Prefer: []string{"all"}},
 			map[string]string{"/opt/mpi/8.1/ofi/x/1/lib": "v-mpi/8.1", "/opt/mpi/8.1/ofi/y/2/lib": "all/23"},
+			"",
+		},
+		{
+			"the name of a tree in which each package has a module",
+			[]*rmap.Input{input(t, "a", "/opt/Suite/aa/1.2/lib/x aa/1.2", "/opt/Suite/bb/2.0/lib/x suite-all/1.2", "/opt/Suite/bb/2.0/bin/x suite-all/1.2 bin", "/opt/Suite/all/1.2/lib/x suite-all/1.2", "/opt/cc/1.2/lib/x suite-all/1.2")},
+			rmap.Options{},
+			map[string]string{"/opt/Suite/aa/1.2/lib/x": "aa/1.2", "/opt/Suite/bb/2.0/bin/x": "suite-all/1.2", "/opt/Suite/all/1.2/lib/x": "suite-all/1.2", "/opt/cc/1.2/lib/x": "suite-all/1.2"},
+			rmap.RuleTree,
+		},
+		{
+			"the same, and spider-json says it is so",
+			[]*rmap.Input{input(t, "a", "/opt/Suite/aa/1.2/lib/x aa/1.2", "/opt/Suite/bb/2.0/lib/x suite-all/1.2"), spider(t, "suite-all/1.2 - /opt/Suite/bb/2.0/lib/x")},
+			rmap.Options{},
+			map[string]string{"/opt/Suite/aa/1.2/lib/x": "aa/1.2", "/opt/Suite/bb/2.0/lib/x": "suite-all/1.2"},
 			"",
 		},
 		{

@@ -1,23 +1,55 @@
 package rmap
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
 )
 
+// finishMap brings the entries of a reverse map in order: sorted, each key
+// once, normalised. It gives the number of keys.
+func (r *inputReader) finishMap() int {
+	in := r.in
+	r.take(r.entries, r.text)
+	r.takeModules()
+	n := 0
+	for _, e := range in.entries {
+		if path := in.path(&e); n > 0 && bytes.Equal(path, in.path(&in.entries[n-1])) {
+			r.problemLine(int(e.line), "duplicate-key", string(path), "%s is there twice: the last one counts, as with XALT", show(path))
+			n--
+		}
+		in.entries[n] = e
+		n++
+	}
+	in.entries = in.entries[:n]
+	if r.normalise() {
+		r.take(in.entries, in.text)
+	}
+	return n
+}
+
 // normalise brings the keys of a reverse map to one spelling and leaves out
 // what cannot be a directory. What needs the list of system directories is
-// left to Merge.
-func (r *inputReader) normalise() {
+// left to Merge. It tells whether a key has changed.
+func (r *inputReader) normalise() (changed bool) {
 	relative := make(map[uint32][]string) // module to its relative keys
-	special := false
-	for _, e := range r.in.entries {
-		if e.path[0] != '/' {
-			relative[e.module] = append(relative[e.module], e.path)
-		} else if strings.Contains(e.path, "/..") {
+	special, odd := false, false
+	for i := range r.in.entries {
+		e := &r.in.entries[i]
+		path := r.in.path(e)
+		if !oddPath(path) {
+			continue
+		}
+		odd = true
+		if path[0] != '/' {
+			relative[e.module] = append(relative[e.module], string(path))
+		} else if bytes.Contains(path, []byte("/..")) {
 			special = true
 		}
+	}
+	if !odd { // the common case
+		return false
 	}
 	var own map[uint32][]string // the absolute keys of modules with ".." or relative keys
 	if special || len(relative) > 0 {
@@ -38,24 +70,39 @@ func (r *inputReader) normalise() {
 	}
 	kept := r.in.entries[:0]
 	for _, e := range r.in.entries {
-		why := badKey(e.path)
-		if why == "" {
-			if keys := relative[e.module]; keys != nil {
-				why = r.fromRelative(e, keys, cwds)
-			}
-		}
-		if why != "" {
-			r.problemLine(int(e.line), "dropped-key", e.path, "key %s of %s left out: %s", show([]byte(e.path)), r.in.modules[e.module], why)
+		raw := r.in.path(&e)
+		keys := relative[e.module]
+		if keys == nil && !oddPath(raw) {
+			kept = append(kept, e)
 			continue
 		}
-		dots := hasDotDot(e.path)
-		clean := cleanPath(e.path, !dots || !realElsewhere(e.path, own[e.module]))
+		path := string(raw)
+		why := badKey(path)
+		if why == "" && keys != nil {
+			why = r.fromRelative(e, keys, cwds)
+		}
+		if why != "" {
+			r.problemLine(int(e.line), "dropped-key", path, "key %s of %s left out: %s", show(raw), r.in.modules[e.module], why)
+			continue
+		}
+		dots := hasDotDot(path)
+		clean := cleanPath(path, !dots || !realElsewhere(path, own[e.module]))
 		e.lexical = dots && !slices.Contains(own[e.module], clean)
-		e.path = clean
+		if clean != path {
+			e.at, e.size = uint32(len(r.in.text)), uint32(len(clean))
+			r.in.text = append(r.in.text, clean...)
+			changed = true
+		}
 		kept = append(kept, e)
 	}
-	clear(r.in.entries[len(kept):])
 	r.in.entries = kept
+	return changed
+}
+
+// oddPath tells whether there can be anything to normalise or to refuse.
+func oddPath(path []byte) bool {
+	return len(path) > maxPath || path[0] != '/' || path[len(path)-1] == '/' || bytes.IndexByte(path, '$') >= 0 || bytes.IndexByte(path, 0) >= 0 ||
+		bytes.Contains(path, []byte("//")) || bytes.Contains(path, []byte("/."))
 }
 
 // keysOf gives the absolute keys of the modules with relative keys and of
@@ -65,14 +112,15 @@ func (r *inputReader) keysOf(relative map[uint32][]string) map[uint32][]string {
 	for m := range relative {
 		own[m] = []string{}
 	}
-	for _, e := range r.in.entries {
-		if hasDotDot(e.path) {
+	for i := range r.in.entries {
+		if e := &r.in.entries[i]; bytes.Contains(r.in.path(e), []byte("/..")) && hasDotDot(string(r.in.path(e))) {
 			own[e.module] = []string{}
 		}
 	}
-	for _, e := range r.in.entries {
-		if keys, ok := own[e.module]; ok && e.path[0] == '/' {
-			own[e.module] = append(keys, e.path)
+	for i := range r.in.entries {
+		e := &r.in.entries[i]
+		if keys, ok := own[e.module]; ok && r.in.path(e)[0] == '/' {
+			own[e.module] = append(keys, string(r.in.path(e)))
 		}
 	}
 	return own
@@ -126,7 +174,7 @@ func cleanRelative(path string) string {
 // PATH against its working directory.
 func (r *inputReader) fromRelative(e entry, relative, cwds []string) string {
 	const text = "it comes from the relative path %q of the modulefile and the directory in which spider ran"
-	path := cleanPath(e.path, true)
+	path := cleanPath(string(r.in.path(&e)), true)
 	for _, k := range relative {
 		k = cleanRelative(k)
 		switch {

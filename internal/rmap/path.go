@@ -29,7 +29,8 @@ func DefaultSystemDirs() []string { return slices.Clone(defaultSystemDirs) }
 // systemDirs is a list of system directories made ready.
 type systemDirs struct {
 	exact map[string]bool
-	below []string // with everything below them
+	below []string  // with everything below them
+	first [256]bool // bytes after the "/" with which some entry begins
 }
 
 // newSystemDirs applies changes to the default list: "/x" adds the directory,
@@ -46,6 +47,9 @@ func newSystemDirs(changes []string) *systemDirs {
 	}
 	s := &systemDirs{exact: make(map[string]bool)}
 	for _, dir := range list {
+		if len(dir) > 1 {
+			s.first[dir[1]] = true
+		}
 		if top, ok := strings.CutSuffix(dir, "/**"); ok {
 			s.below = append(s.below, top)
 		} else {
@@ -102,12 +106,16 @@ func near(list []string, dir string) []string {
 	return out
 }
 
-func (s *systemDirs) has(dir string) bool {
-	if s.exact[dir] {
+// has tells whether the site lets nobody own a directory.
+func (s *systemDirs) has(dir []byte) bool {
+	if len(dir) > 1 && !s.first[dir[1]] {
+		return false
+	}
+	if s.exact[string(dir)] {
 		return true
 	}
 	for _, top := range s.below {
-		if within(dir, top) {
+		if len(dir) >= len(top) && string(dir[:len(top)]) == top && (len(dir) == len(top) || dir[len(top)] == '/') {
 			return true
 		}
 	}

@@ -74,10 +74,9 @@ func (m *merger) rank(p uint32, names []uint32) choice {
 	if rule == RuleEvidence {
 		rule = RuleEvidence + ": " + best.ev.String()
 	}
-	c := choice{rule: rule, ev: best.ev, level: true}
+	c := choice{rule: rule, name: best.name, one: true, several: true, ev: best.ev, level: true}
 	var pkgs []uint32
 	for i := range ranks {
-		c.names = append(c.names, ranks[i].name)
 		if pkg := m.names[ranks[i].name].pkg; ranks[i].direct > 0 && !slices.Contains(pkgs, pkg) {
 			pkgs = append(pkgs, pkg)
 		}
@@ -204,12 +203,10 @@ func (m *merger) othersBelow(dir string, p, pkg uint32) int {
 // neighbours lists packages other than pkg that claim directories below dir: all,
 // or so many that sharedBy are left whichever path is out of account.
 func (m *merger) neighbours(dir string, pkg uint32) []neighbour {
-	start, _ := slices.BinarySearchFunc(m.order, dir+"/", func(o uint32, s string) int { return strings.Compare(m.paths[o], s) })
+	dir += "/"
+	start, _ := slices.BinarySearch(m.paths, dir)
 	var seen []neighbour
-	for _, o := range m.order[start:] {
-		if !strings.HasPrefix(m.paths[o], dir) || len(m.paths[o]) <= len(dir) || m.paths[o][len(dir)] != '/' {
-			break
-		}
+	for o := uint32(start); int(o) < len(m.paths) && strings.HasPrefix(m.paths[o], dir); o++ {
 		fresh := 0
 		for i := m.head[o]; i >= 0 && fresh < sharedBy; i = m.cands[i].next {
 			other := m.names[m.modules[m.cands[i].module].name].pkg

@@ -8,16 +8,26 @@ import (
 
 // A Key is one line of the map.
 type Key struct {
-	Path    string
-	Module  string // NAME/VERSION
-	File    string // modulefile, "" if no input tells
-	Kind    string // "bin", "lib" or "dir"
-	Flavors []string
+	Path string
+	*Owner
+	kind kind
+}
+
+// An Owner is what a key says of the module that owns the directory. Keys that
+// follow each other share it.
+type Owner struct {
+	Module  string   // NAME/VERSION
+	File    string   // modulefile, "" if no input tells
+	Flavors []string // at least one
 }
 
 // Name is the module name as XALT uses it: with the first flavor.
-func (k *Key) Name() string {
-	return string(moduleName([]byte(k.Module), []byte(k.Flavors[0])))
+func (o *Owner) Name() string {
+	return string(moduleName([]byte(o.Module), []byte(o.Flavors[0])))
+}
+
+func (o *Owner) equal(p *Owner) bool {
+	return o.Module == p.Module && o.File == p.File && slices.Equal(o.Flavors, p.Flavors)
 }
 
 // A Claimant is one module that claims a directory.
@@ -47,35 +57,30 @@ type Result struct {
 	Memory    *Memory    // what the next run should know
 }
 
-// key makes the line of the map for a decided path.
-func (m *merger) key(p uint32, c *choice) Key {
-	k := Key{Path: m.paths[p]}
+// owner gives the owner of a decided path, and the kind of the directory.
+func (m *merger) owner(p uint32, c *choice) (o Owner, k kind) {
 	if c.rule == RulePin {
-		name, flavor := splitFlavor(m.opts.Pins[k.Path])
-		k.Module, k.Flavors = name, []string{flavorText(flavor)}
-		var kinds kind
+		name, flavor := splitFlavor(m.opts.Pins[m.paths[p]])
+		o = Owner{Module: name, Flavors: []string{flavorText(flavor)}}
 		for i := m.head[p]; i >= 0; i = m.cands[i].next {
 			if mod := &m.modules[m.cands[i].module]; m.names[mod.name].name == name {
-				k.File = mod.file
-				kinds |= m.cands[i].kind
+				o.File = mod.file
+				k |= m.cands[i].kind
 			}
 		}
-		k.Kind = kinds.String()
-		return k
+		return o, k
 	}
-	name := c.names[0]
-	k.Module = m.names[name].name
-	var kinds kind
+	o.Module = m.names[c.name].name
 	var exact, common, short, old uint32
 	for i := m.head[p]; i >= 0; i = m.cands[i].next {
 		cd := &m.cands[i]
 		mod := &m.modules[cd.module]
-		if mod.name != name {
+		if mod.name != c.name {
 			continue
 		}
-		kinds |= cd.kind
-		if mod.file != "" && (k.File == "" || mod.file < k.File) {
-			k.File = mod.file
+		k |= cd.kind
+		if mod.file != "" && (o.File == "" || mod.file < o.File) {
+			o.File = mod.file
 		}
 		switch {
 		case mod.exact:
@@ -88,10 +93,8 @@ func (m *merger) key(p uint32, c *choice) Key {
 			short = m.flavors.union(short, cd.flavors)
 		}
 	}
-	k.Kind = kinds.String()
-	set := cmp.Or(exact, common, short, old)
-	k.Flavors = m.withoutIgnored(set)
-	return k
+	o.Flavors = m.withoutIgnored(cmp.Or(exact, common, short, old))
+	return o, k
 }
 
 // withoutIgnored gives the flavors of a set less the ignored ones. A flavor
@@ -148,7 +151,7 @@ func (m *merger) conflict(p uint32, c *choice) {
 	case c.rule == RulePin:
 		out.Module = m.opts.Pins[out.Path]
 	case !c.out:
-		out.Module = m.names[c.names[0]].name
+		out.Module = m.names[c.name].name
 	}
 	for i := m.head[p]; i >= 0; i = m.cands[i].next {
 		cd := &m.cands[i]

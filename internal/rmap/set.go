@@ -1,11 +1,9 @@
 package rmap
 
 import (
-	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 // A setTable numbers sets of strings, each once, so that a set is four bytes
@@ -119,107 +117,4 @@ func (t *setTable) filtered(set uint32, f func([]string) []string) []string {
 	list := f(t.lists[set])
 	t.kept[set] = list
 	return list
-}
-
-// A pathTable numbers strings from 0 in the order they are added. It is a hash
-// table of numbers over strings that somebody else keeps.
-type pathTable struct {
-	seed   maphash.Seed
-	slots  []uint32 // number plus 1; 0 is free
-	hashes []uint64
-	list   []string
-}
-
-// A tablePlace is where a string is, or belongs.
-type tablePlace struct {
-	hash  uint64
-	id    uint32
-	found bool
-}
-
-func newPathTable(n int) pathTable {
-	size := 16
-	for size < 2*n {
-		size *= 2
-	}
-	return pathTable{seed: maphash.MakeSeed(), slots: make([]uint32, size), hashes: make([]uint64, 0, n), list: make([]string, 0, n)}
-}
-
-func (t *pathTable) find(s []byte) tablePlace {
-	h := maphash.Bytes(t.seed, s)
-	for i := h; ; i++ {
-		n := t.slots[i&uint64(len(t.slots)-1)]
-		if n == 0 {
-			return tablePlace{hash: h}
-		}
-		if t.hashes[n-1] == h && t.list[n-1] == string(s) {
-			return tablePlace{hash: h, id: n - 1, found: true}
-		}
-	}
-}
-
-func (t *pathTable) findString(s string) tablePlace {
-	h := maphash.String(t.seed, s)
-	for i := h; ; i++ {
-		n := t.slots[i&uint64(len(t.slots)-1)]
-		if n == 0 {
-			return tablePlace{hash: h}
-		}
-		if t.hashes[n-1] == h && t.list[n-1] == s {
-			return tablePlace{hash: h, id: n - 1, found: true}
-		}
-	}
-}
-
-// add gives the string of a find that found nothing the next number.
-func (t *pathTable) add(at tablePlace, s string) uint32 {
-	id := uint32(len(t.list))
-	t.list = append(t.list, s)
-	t.hashes = append(t.hashes, at.hash)
-	if 2*len(t.list) > len(t.slots) {
-		t.slots = make([]uint32, 2*len(t.slots))
-		for n, h := range t.hashes {
-			t.place(h, uint32(n)+1)
-		}
-		return id
-	}
-	t.place(at.hash, id+1)
-	return id
-}
-
-func (t *pathTable) place(h uint64, n uint32) {
-	for i := h; ; i++ {
-		if s := &t.slots[i&uint64(len(t.slots)-1)]; *s == 0 {
-			*s = n
-			return
-		}
-	}
-}
-
-// sortedOrder gives the indexes of list in the bytewise order of its strings,
-// which all differ.
-func sortedOrder(list []string) []uint32 {
-	order := make([]uint32, len(list))
-	for i := range order {
-		order[i] = uint32(i)
-	}
-	less := func(a, b uint32) int { return strings.Compare(list[a], list[b]) }
-	if len(order) < 1000 {
-		slices.SortFunc(order, less)
-		return order
-	}
-	low, high := order[:len(order)/2], order[len(order)/2:]
-	var wg sync.WaitGroup
-	wg.Go(func() { slices.SortFunc(low, less) })
-	slices.SortFunc(high, less)
-	wg.Wait()
-	out := make([]uint32, 0, len(order))
-	for len(low) > 0 && len(high) > 0 {
-		if less(low[0], high[0]) < 0 {
-			out, low = append(out, low[0]), low[1:]
-		} else {
-			out, high = append(out, high[0]), high[1:]
-		}
-	}
-	return append(append(out, low...), high...)
 }

@@ -1,6 +1,7 @@
 package rmap
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -46,8 +47,9 @@ func (s *State) Conflict(dir string) *Conflict {
 func (s *State) Inputs(dir string) ([]string, error) {
 	if !s.read {
 		r := &updateRun{Update: &Update{}, state: s.dir, prior: s.Provenance}
+		shop := &workshop{}
 		for _, rec := range s.Provenance.Inputs {
-			in, _, err := r.copyOf(rec.Label)
+			in, _, err := r.copyOf(rec.Label, shop)
 			if err != nil {
 				return nil, err
 			}
@@ -67,19 +69,8 @@ func (s *State) Inputs(dir string) ([]string, error) {
 
 // holds tells whether an input names a directory.
 func (in *Input) holds(dir string) bool {
-	for i := range in.entries {
-		if in.entries[i].path == dir {
-			return true
-		}
-	}
-	for i := range in.spider {
-		for _, c := range in.spider[i].claims {
-			if cleanPath(c.path, true) == dir {
-				return true
-			}
-		}
-	}
-	return false
+	_, ok := slices.BinarySearchFunc(in.entries, dir, func(e entry, dir string) int { return bytes.Compare(in.path(&e), []byte(dir)) })
+	return ok
 }
 
 // A Change is a directory whose module is not the same in two maps.

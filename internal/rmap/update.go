@@ -2,6 +2,8 @@ package rmap
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -185,16 +187,23 @@ func (r *updateRun) run(ctx context.Context) error {
 	if err != nil || r.rep.Refused != "" {
 		return err
 	}
-	memory, err := r.readMemory()
-	if err != nil {
-		r.note("candidates", err.Error())
-	}
 	m.opts.Day = int(r.Now.Unix() / 86400)
 	if r.Gone == nil && r.sees {
 		m.opts.Gone = gone
 	}
-	res := m.finish(memory)
+	m.collect(r.lastMemory())
+	// What is remembered is written while the winners are found.
+	memory := &output{dir: r.state, name: memoryFile, mode: 0o640, encode: m.memory()}
+	var wg sync.WaitGroup
+	wg.Go(memory.stage)
+	res := m.finish()
 	r.rep.Problems = append(r.rep.Problems, res.Problems...)
+	err = r.stage(res)
+	wg.Wait()
+	r.memory = memory.staged
+	if err = errors.Join(err, memory.err); err != nil || r.rep.Refused != "" {
+		return err
+	}
 	return r.install(ctx, res)
 }
 
@@ -212,16 +221,13 @@ func (r *updateRun) readState() error {
 	return nil
 }
 
-func (r *updateRun) readMemory() (*Memory, error) {
+// lastMemory gives what the run before left, nil if there was none.
+func (r *updateRun) lastMemory() *Memory {
 	name := filepath.Join(r.state, memoryFile)
-	data, err := loadFile(name)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return nil, err
+	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return &Memory{name: name, text: data}, nil
+	return &Memory{name: name, open: func() (io.ReadCloser, error) { return os.Open(name) }}
 }
 
 // readJSON reads a file of the state; one that is not there leaves v alone.
@@ -290,7 +296,7 @@ func (r *updateRun) guardMap(res *Result) {
 		if !kept[i] {
 			clean = cleanPath(path, true)
 		}
-		if badKey(path) != "" || sys.has(clean) {
+		if badKey(path) != "" || sys.has([]byte(clean)) {
 			continue
 		}
 		total++
@@ -306,29 +312,26 @@ func (r *updateRun) guardMap(res *Result) {
 	}
 }
 
-// install puts the result and the state in place.
-func (r *updateRun) install(ctx context.Context, res *Result) error {
+// stage writes the maps beside their places, unless a guard refuses.
+func (r *updateRun) stage(res *Result) error {
 	if r.guardEmpty(res); r.rep.Refused != "" {
 		return nil
 	}
 	files := []*output{
-		{name: XALTFile, old: XALTOldFile, encode: res.encodeXALT, check: res.check},
-		{name: JSONFile, old: JSONOldFile, encode: res.encodeJSON, check: res.check},
 		{name: LibListFile, encode: res.encodeList},
+		{name: JSONFile, old: JSONOldFile, encode: res.encodeJSON, check: res.check},
+		{name: XALTFile, old: XALTOldFile, encode: res.encodeXALT, check: res.check},
 	}
 	var wg sync.WaitGroup
 	for _, f := range files {
-		wg.Go(func() { f.stage(r.Dir, 0o644) })
+		f.dir, f.mode, f.sum = r.Dir, 0o644, sha256.New()
+		wg.Go(f.stage)
 	}
-	// What is remembered is as large as a map; the disk takes both at a time.
-	memory := &output{name: memoryFile, encode: text(res.Memory.text)}
-	wg.Go(func() { memory.stage(r.state, 0o640) })
 	wg.Wait()
-	r.memory = memory.staged
 	r.rep.Files = make(map[string]string)
-	errs := []error{memory.err}
+	var errs []error
 	for _, f := range files {
-		r.rep.Files[f.name] = f.digest
+		r.rep.Files[f.name] = hex.EncodeToString(f.sum.Sum(nil))
 		if f.staged != nil {
 			r.maps = append(r.maps, f.staged)
 			r.rep.Changed = true
@@ -338,12 +341,14 @@ func (r *updateRun) install(ctx context.Context, res *Result) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if files[0].staged != nil {
-		if r.guardMap(res); r.rep.Refused != "" {
-			return nil
-		}
+	if files[2].staged != nil {
+		r.guardMap(res)
 	}
-	slices.Reverse(r.maps) // XALT's own file last
+	return nil
+}
+
+// install puts the result, XALT's own file last, and the state in place.
+func (r *updateRun) install(ctx context.Context, res *Result) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -354,22 +359,6 @@ func (r *updateRun) install(ctx context.Context, res *Result) error {
 		}
 	}
 	return r.writeState(res)
-}
-
-// output is one of the files of a map on its way to its place.
-type output struct {
-	name, old string
-	encode    encoding
-	check     func(io.Reader) error // nil: nothing to check
-
-	digest string
-	staged *staged // nil if the file would not change
-	err    error
-}
-
-// stage writes the file beside its place in dir, and checks it.
-func (f *output) stage(dir string, mode fs.FileMode) {
-	f.staged, f.digest, f.err = stage(dir, f.name, f.old, mode, f.encode, f.check)
 }
 
 func (r *updateRun) writeState(res *Result) error {

@@ -2,16 +2,16 @@ package rmap
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/maphash"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // tempPrefix begins the names of temporary files; what a killed run left
@@ -31,48 +31,68 @@ func (s *staged) between() {
 	}
 }
 
-// stage writes a text beside dir/name if that would change it; nil if not. The
-// file is read back and compared, and given to check if there is one, before
-// anything is replaced.
-func stage(dir, name, old string, mode fs.FileMode, encode encoding, check func(io.Reader) error) (s *staged, sum string, err error) {
-	target := filepath.Join(dir, name)
-	switch sum, err = same(target, encode); {
+// An output is a text on its way to its file.
+type output struct {
+	dir, name string
+	old       string // file that keeps the present content; "" for none
+	mode      fs.FileMode
+	encode    encoding
+	check     func(io.Reader) error // of what was written; nil for none
+	sum       hash.Hash             // gets the text; nil if nobody wants it
+
+	staged *staged // once it is written; nil if the file would not change
+	err    error
+}
+
+// stage writes the text beside its place if that would change the file. What
+// was written is read back and compared, and given to check, before anything is
+// replaced.
+func (o *output) stage() {
+	target := filepath.Join(o.dir, o.name)
+	if o.staged, o.err = o.write(target); o.err != nil {
+		o.err = fmt.Errorf("write %s: %w", target, o.err)
+	}
+}
+
+func (o *output) write(target string) (*staged, error) {
+	switch equal, err := o.same(target); {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, "", fmt.Errorf("write %s: %w", target, err)
-	case sum != "":
-		return nil, sum, nil
+		return nil, err
+	case equal:
+		return nil, nil
 	}
-	f, err := os.CreateTemp(dir, tempPrefix)
+	f, err := os.CreateTemp(o.dir, tempPrefix)
 	if err != nil {
-		return nil, "", fmt.Errorf("write %s: %w", target, err)
+		return nil, err
 	}
-	s = &staged{dir: dir, name: name, temp: f.Name(), old: old}
-	hash, seed := sha256.New(), maphash.MakeSeed()
+	s := &staged{dir: o.dir, name: o.name, temp: f.Name(), old: o.old}
 	var quick maphash.Hash // to compare with what is read back
-	quick.SetSeed(seed)
-	err = encode(func(b []byte) error {
-		hash.Write(b)
+	quick.SetSeed(hashSeed)
+	err = o.encode(func(b []byte) error {
 		_, _ = quick.Write(b) // never fails
 		_, err := f.Write(b)
 		return err
 	})
 	if err == nil {
-		err = f.Chmod(mode)
+		err = f.Chmod(o.mode)
 	}
 	if err == nil {
-		err = f.Sync()
+		// What is read back comes from memory anyway, so that it need not
+		// wait for the disk.
+		var wg sync.WaitGroup
+		var serr error
+		wg.Go(func() { serr = f.Sync() })
+		err = o.readBack(s.temp, quick.Sum64())
+		wg.Wait()
+		err = errors.Join(err, serr)
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	sum = hex.EncodeToString(hash.Sum(nil))
-	if err == nil {
-		err = readBack(s.temp, seed, quick.Sum64(), check)
-	}
 	if err != nil {
-		return nil, "", errors.Join(fmt.Errorf("write %s: %w", target, err), s.drop())
+		return nil, errors.Join(err, s.drop())
 	}
-	return s, sum, nil
+	return s, nil
 }
 
 // text is the encoding of a text that is there already.
@@ -83,21 +103,25 @@ func text(data []byte) encoding {
 // errDiffers ends a comparison.
 var errDiffers = errors.New("the file differs")
 
-// same gives the digest of a text if the file holds exactly that, else "".
-func same(name string, encode encoding) (sum string, err error) {
+// same tells whether a file holds exactly the text.
+func (o *output) same(name string) (equal bool, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return "", err
+		return false, err
 	}
 	defer func() {
 		if cerr := f.Close(); err == nil && cerr != nil {
 			err = cerr
 		}
 	}()
-	hash := sha256.New()
+	if o.sum != nil {
+		o.sum.Reset()
+	}
 	buf := make([]byte, encodeChunk)
-	err = encode(func(b []byte) error {
-		hash.Write(b)
+	err = o.encode(func(b []byte) error {
+		if o.sum != nil {
+			_, _ = o.sum.Write(b) // never fails
+		}
 		for len(b) > 0 {
 			n, err := io.ReadFull(f, buf[:min(len(b), len(buf))])
 			if !bytes.Equal(buf[:n], b[:n]) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -113,44 +137,59 @@ func same(name string, encode encoding) (sum string, err error) {
 	if err == nil {
 		switch _, err = f.Read(buf[:1]); {
 		case errors.Is(err, io.EOF):
-			return hex.EncodeToString(hash.Sum(nil)), nil
+			return true, nil
 		case err == nil:
-			err = errDiffers
+			return false, nil
 		}
 	}
 	if errors.Is(err, errDiffers) {
 		err = nil
 	}
-	return "", err
+	return false, err
 }
 
-// readBack reads a file that was just written, compares its hash and has it
-// checked.
-func readBack(name string, seed maphash.Seed, want uint64, check func(io.Reader) error) (err error) {
-	f, err := os.Open(name)
+// readBack reads a file that was just written, has it checked, and compares its
+// hash.
+func (o *output) readBack(name string, want uint64) error {
+	var wg sync.WaitGroup
+	var cerr error
+	if o.check != nil {
+		wg.Go(func() {
+			if cerr = readFrom(name, o.check); cerr != nil {
+				cerr = fmt.Errorf("check it before it is installed: %w", cerr)
+			}
+		})
+	}
+	var quick maphash.Hash
+	quick.SetSeed(hashSeed)
+	var to io.Writer = &quick
+	if o.sum != nil {
+		o.sum.Reset()
+		to = io.MultiWriter(to, o.sum)
+	}
+	err := readFrom(name, func(r io.Reader) error {
+		_, err := io.CopyBuffer(to, r, make([]byte, encodeChunk))
+		return err
+	})
+	wg.Wait()
+	if err == nil && quick.Sum64() != want {
+		err = errors.New("the file reads back other than it was written")
+	}
+	return errors.Join(cerr, err)
+}
+
+// readFrom gives an open file to a function.
+func readFrom(name string, f func(io.Reader) error) (err error) {
+	file, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if cerr := f.Close(); err == nil && cerr != nil {
+		if cerr := file.Close(); err == nil && cerr != nil {
 			err = cerr
 		}
 	}()
-	var got maphash.Hash
-	got.SetSeed(seed)
-	r := io.TeeReader(f, &got)
-	if check != nil {
-		if err := check(r); err != nil {
-			return fmt.Errorf("check it before it is installed: %w", err)
-		}
-	}
-	if _, err := io.CopyBuffer(io.Discard, r, make([]byte, encodeChunk)); err != nil {
-		return err
-	}
-	if got.Sum64() != want {
-		return errors.New("the file reads back other than it was written")
-	}
-	return nil
+	return f(file)
 }
 
 func (s *staged) drop() error {
@@ -234,11 +273,11 @@ func syncDir(dir string) error {
 // temporary file in the same directory, sync, rename. An equal file is left
 // alone.
 func WriteFile(name string, data []byte, mode fs.FileMode) error {
-	s, _, err := stage(filepath.Dir(name), filepath.Base(name), "", mode, text(data), nil)
-	if err != nil || s == nil {
-		return err
+	o := &output{dir: filepath.Dir(name), name: filepath.Base(name), mode: mode, encode: text(data)}
+	if o.stage(); o.staged == nil {
+		return o.err
 	}
-	return s.commit()
+	return o.staged.commit()
 }
 
 // sweep removes temporary files that a killed run left in dir.

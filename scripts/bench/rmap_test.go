@@ -26,19 +26,19 @@ with open(sys.argv[1], "w") as f:
     json.dump({"reverseMapT": table}, f, sort_keys=True, indent=1)
 `
 
-// spiderMap writes a map of n directories as spider does, half of them common
-// to all PrgEnvs of the site.
+// spiderMap writes a map of n directories as spider does, in no order and half of
+// them common to all PrgEnvs of the site.
 func spiderMap(n int, env string) []byte {
 	rng := rand.New(rand.NewPCG(1, uint64(len(env))))
 	var b bytes.Buffer
 	b.WriteString(`{"reverseMapT":{`)
-	for i := range n {
+	for at, i := range rng.Perm(n) {
 		tree := "common"
 		if i >= n/2 {
 			tree = env
 		}
 		pkg, version := fmt.Sprintf("package%d", i/6), fmt.Sprintf("%d.%d.%d", i/3%7, i/3%13, i/3%5)
-		if i > 0 {
+		if at > 0 {
 			b.WriteByte(',')
 		}
 		fmt.Fprintf(&b, `"\/opt\/software\/%s\/gcc-12.2.0\/%s\/%s\/%s":{"pkg":"%s\/%s","kind":"%s","flavor":["default:gcc\/12.2.0","default:gcc\/12.2.0:mpich\/4.%d"],"moduleFn":"\/opt\/modulefiles\/%s\/gcc\/12.2.0\/%s\/%s.lua"}`,
