@@ -2,59 +2,26 @@
 
 #include "textflag.h"
 
-#define SYS_fcntl 25
-#define SYS_rt_sigaction 134
-#define F_GETFD 1
-#define SIG_IGN 1
-
 // xaltpipe_early is called by rt0_go with C's calling convention on the first
 // thread's stack. Go keeps its g in a register here, so there is no
-// thread-local storage to set up.
+// thread-local storage to set up, and it is g0 already, with the stack, so that
+// ordinary Go functions can be called.
 TEXT xaltpipe_early(SB),NOSPLIT|NOFRAME,$0
-	SUB	$96, RSP
-	STP	(R19, R20), 64(RSP)
-	MOVD	R30, 80(RSP)
-	MOVD	$0, R20
-	MOVD	$1, R19
-signals:
-	MOVD	R19, R0
-	MOVD	$0, R1 // ask only
-	MOVD	RSP, R2
-	MOVD	$8, R3
-	MOVD	$SYS_rt_sigaction, R8
-	SVC
-	CBNZ	R0, nextsignal
-	MOVD	0(RSP), R4
-	CMP	$SIG_IGN, R4
-	BNE	nextsignal
-	SUB	$1, R19, R5
-	MOVD	$1, R6
-	LSL	R5, R6, R6
-	ORR	R6, R20, R20
-nextsignal:
-	ADD	$1, R19, R19
-	CMP	$65, R19
-	BNE	signals
-	MOVD	R20, ·earlyIgnored(SB)
-	MOVD	$0, R20
-	MOVD	$0, R19
-descriptors:
-	MOVD	R19, R0
-	MOVD	$F_GETFD, R1
-	MOVD	$0, R2
-	MOVD	$SYS_fcntl, R8
-	SVC
-	CMP	$0, R0
-	BGE	nextdescriptor
-	MOVD	$1, R6
-	LSL	R19, R6, R6
-	ORR	R6, R20, R20
-nextdescriptor:
-	ADD	$1, R19, R19
-	CMP	$3, R19
-	BNE	descriptors
-	MOVD	R20, ·earlyClosed(SB)
-	LDP	64(RSP), (R19, R20)
-	MOVD	80(RSP), R30
-	ADD	$96, RSP
+	SUB	$128, RSP
+	STP	(R19, R20), 16(RSP)
+	STP	(R21, R22), 32(RSP)
+	STP	(R23, R24), 48(RSP)
+	STP	(R25, R26), 64(RSP)
+	STP	(R27, g), 80(RSP)
+	STP	(R29, R30), 96(RSP)
+	MOVD	RSP, R0
+	MOVD	R0, 8(RSP)
+	BL	·early(SB)
+	LDP	16(RSP), (R19, R20)
+	LDP	32(RSP), (R21, R22)
+	LDP	48(RSP), (R23, R24)
+	LDP	64(RSP), (R25, R26)
+	LDP	80(RSP), (R27, g)
+	LDP	96(RSP), (R29, R30)
+	ADD	$128, RSP
 	RET

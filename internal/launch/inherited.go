@@ -57,6 +57,12 @@ func Exec(path string, args, env []string) error {
 
 const maxSignal = syscall.Signal(64)
 
+// What rt_sigprocmask does with a mask.
+const (
+	sigUnblock = 1
+	sigSetMask = 2
+)
+
 // raise makes the calling thread, and with it the process, take the default
 // action of a signal. It returns if that is not the end.
 func raise(sig syscall.Signal) {
@@ -67,7 +73,6 @@ func raise(sig syscall.Signal) {
 	}
 	var unblock [8]byte
 	unblock[(sig-1)/8] = 1 << ((sig - 1) % 8)
-	const sigUnblock = 1
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigUnblock, uintptr(unsafe.Pointer(&unblock)), 0, 8, 0, 0)
 	_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(syscall.Getpid()), uintptr(syscall.Gettid()), uintptr(sig))
 }

@@ -1,0 +1,5 @@
+package launch
+
+import "syscall"
+
+const sysStat = syscall.SYS_FSTATAT
