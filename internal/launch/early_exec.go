@@ -55,23 +55,37 @@ func earlyExec(argv unsafe.Pointer) {
 	if slash { // as wrapper.argv
 		earlySet(argv, 0, unsafe.Pointer(&earlyPath))
 	}
+	if errno := earlyGuarded(argv, environ); errno == syscall.ENOEXEC {
+		earlyRun(unsafe.Pointer(&earlyPath), argv, environ)
+	}
+	earlySet(argv, 0, name)
+}
+
+// earlyGuarded executes the program in earlyPath with shortVariable set.
+func earlyGuarded(argv, environ unsafe.Pointer) syscall.Errno {
+	path := uintptr(unsafe.Pointer(&earlyPath))
+	for i := range earlyCount(environ) {
+		if before := earlyWord(environ, i); earlyPrefix(before, shortVariable) != nil {
+			earlySet(environ, i, unsafe.Pointer(&earlyGuard))
+			_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, path, uintptr(argv), uintptr(environ))
+			earlySet(environ, i, before)
+			return errno
+		}
+	}
 	// What stands before the arguments is not needed any more: they move down by
 	// one, which leaves a place for a variable between them and the environment.
-	count = earlyCount(argv)
+	count := earlyCount(argv)
 	before := earlyWord(argv, -1)
 	for i := range count + 1 {
 		earlySet(argv, i-1, earlyWord(argv, i))
 	}
 	earlySet(argv, count, unsafe.Pointer(&earlyGuard))
-	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(&earlyPath)), uintptr(argv)-8, uintptr(environ)-8)
+	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, path, uintptr(argv)-8, uintptr(environ)-8)
 	for i := count; i >= 0; i-- {
 		earlySet(argv, i, earlyWord(argv, i-1))
 	}
 	earlySet(argv, -1, before)
-	if errno == syscall.ENOEXEC {
-		earlyRun(unsafe.Pointer(&earlyPath), argv, environ)
-	}
-	earlySet(argv, 0, name)
+	return errno
 }
 
 // earlyRun executes a program, as execvp(3): a file without an interpreter is
@@ -195,7 +209,7 @@ func earlyUsable() int {
 // earlyVariable returns the value of a variable, whose name ends with =, nil if
 // it is not set or empty.
 func earlyVariable(environ unsafe.Pointer, name string) unsafe.Pointer {
-	for i := 0; earlyWord(environ, i) != nil; i++ {
+	for i := range earlyCount(environ) {
 		if value := earlyPrefix(earlyWord(environ, i), name); value != nil {
 			if earlyByte(value, 0) == 0 {
 				return nil
@@ -210,14 +224,12 @@ func earlyVariable(environ unsafe.Pointer, name string) unsafe.Pointer {
 // false after nine times: there is a loop.
 func earlyShort(environ, base unsafe.Pointer) (skip int, ok bool) {
 	if value := earlyVariable(environ, shortVariable); value != nil && earlyByte(value, 0) >= '1' && earlyByte(value, 0) <= '9' {
-		same := true
-		for i := 0; same; i++ {
-			c := earlyByte(base, i)
-			same = earlyByte(value, i+1) == c
-			if same && c == 0 {
-				skip = int(earlyByte(value, 0) - '0')
-				break
-			}
+		i := 0
+		for earlyByte(base, i) != 0 && earlyByte(value, i+1) == earlyByte(base, i) {
+			i++
+		}
+		if earlyByte(value, i+1) == earlyByte(base, i) { // that name
+			skip = int(earlyByte(value, 0) - '0')
 		}
 	}
 	n := 0

@@ -4,4 +4,7 @@ package launch
 
 // Without a look before the runtime's own beginning only what it leaves alone
 // is right: SIGHUP, SIGINT and the stop signals.
-var earlyIgnored, earlyClosed uint64
+var (
+	earlyIgnored, earlyClosed uint64
+	earlyRangeClosed          bool
+)

@@ -2,6 +2,7 @@ package launch
 
 import (
 	"os/signal"
+	"runtime"
 	"syscall"
 	"unsafe"
 )
@@ -66,6 +67,8 @@ const (
 // raise makes the calling thread, and with it the process, take the default
 // action of a signal. It returns if that is not the end.
 func raise(sig syscall.Signal) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if sig != syscall.SIGSTOP && sig != syscall.SIGKILL {
 		var none, before sigaction // all zero is the default action
 		none.set(sig, &before)
@@ -75,6 +78,12 @@ func raise(sig syscall.Signal) {
 	unblock[(sig-1)/8] = 1 << ((sig - 1) % 8)
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigUnblock, uintptr(unsafe.Pointer(&unblock)), 0, 8, 0, 0)
 	_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(syscall.Getpid()), uintptr(syscall.Gettid()), uintptr(sig))
+}
+
+// unblockSignals lets the calling thread get signals.
+func unblockSignals() {
+	var none [8]byte
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
 }
 
 // Prctl options of linux/prctl.h.

@@ -1,0 +1,98 @@
+package launch
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// never is the time after which [poll] returns if nothing happens.
+const never = time.Duration(-1)
+
+// poll waits until one of the descriptors has something to read or is at its
+// end, or the time is over. Those below zero are left out. It may return early.
+func poll(timeout time.Duration, fds ...int) {
+	const (
+		pollIn = 1
+		most   = 4
+	)
+	var list [most]struct {
+		fd              int32
+		events, revents int16
+	}
+	for i, fd := range fds {
+		list[i].fd, list[i].events = int32(fd), pollIn
+	}
+	var limit *syscall.Timespec
+	if timeout >= 0 {
+		t := syscall.NsecToTimespec(int64(timeout))
+		limit = &t
+	}
+	_, _, _ = syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&list)), uintptr(len(fds)), uintptr(unsafe.Pointer(limit)), 0, 0, 0)
+}
+
+// pause waits, as time.Sleep does with another thread's help.
+func pause(d time.Duration) { poll(d) }
+
+// sooner is the lesser of two times that poll may wait.
+func sooner(a, b time.Duration) time.Duration {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// receive reads a message from a socket without waiting. ended tells that the
+// other side is gone.
+func receive(socket int) (message []byte, ended bool) {
+	var buf [maxMessage]byte
+	n, err := retry(func() (int, error) {
+		n, _, err := syscall.Recvfrom(socket, buf[:], syscall.MSG_DONTWAIT)
+		return n, err
+	})
+	switch {
+	case err == syscall.EAGAIN: //nolint:errorlint // a system call's bare value
+		return nil, false
+	case err != nil || n == 0:
+		return nil, true
+	}
+	return slices.Clone(buf[:n]), false
+}
+
+// state returns the state of a process in proc(5)'s letters, 0 if it is gone.
+func state(pid int) byte {
+	text := string(readSmall("/proc/"+strconv.Itoa(pid)+"/stat", 4096))
+	if i := strings.LastIndexByte(text, ')'); i >= 0 && i+2 < len(text) {
+		return text[i+2]
+	}
+	return 0
+}
+
+// pending reports whether there are signals for this process that no thread
+// has taken yet.
+func pending() bool {
+	for line := range strings.Lines(string(readSmall("/proc/self/status", 8192))) {
+		if value, ok := strings.CutPrefix(line, "ShdPnd:"); ok {
+			set, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+			return err == nil && set != 0
+		}
+	}
+	return false
+}
+
+func isStopped(pid int) bool {
+	s := state(pid)
+	return s == 'T' || s == 't'
+}
+
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != syscall.EINTR { //nolint:errorlint // a system call's bare value
+			return n, err
+		}
+	}
+}
