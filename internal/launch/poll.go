@@ -49,10 +49,16 @@ func sooner(a, b time.Duration) time.Duration {
 // other side is gone.
 func receive(socket int) (message []byte, ended bool) {
 	var buf [maxMessage]byte
-	n, err := retry(func() (int, error) {
+	read := func() (int, error) {
 		n, _, err := syscall.Recvfrom(socket, buf[:], syscall.MSG_DONTWAIT)
 		return n, err
-	})
+	}
+	n, err := retry(read)
+	if err == syscall.ECONNRESET { //nolint:errorlint // a system call's bare value
+		// The other side has ended without reading all that was said to it. What
+		// it said itself stands behind this error.
+		n, err = retry(read)
+	}
 	switch {
 	case err == syscall.EAGAIN: //nolint:errorlint // a system call's bare value
 		return nil, false
