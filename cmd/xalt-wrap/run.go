@@ -15,6 +15,7 @@ import (
 	"xaltpipe/internal/cli"
 	"xaltpipe/internal/emit"
 	"xaltpipe/internal/launch"
+	"xaltpipe/internal/standin"
 )
 
 const name = "xalt-wrap"
@@ -80,7 +81,7 @@ func run(args, environ []string, stdout, stderr io.Writer) (status int) {
 			Name: base, Args: args, Link: true, Environ: environ, Stderr: stderr, Settings: settings(environ, stderr), Tools: tools(),
 		})
 	}
-	if len(args) > 1 && args[1] == launch.SideCommand {
+	if len(args) > 1 && args[1] == standin.SideCommand {
 		if err := launch.Side(settings(environ, stderr), tools()); err != nil {
 			fmt.Fprintf(stderr, "%s: %v\n", name, err)
 			return cli.Usage

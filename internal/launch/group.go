@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"xaltpipe/internal/standin"
 )
 
 // group decides which of our signals the program has to get from us: those
@@ -112,7 +114,7 @@ func (g *group) theirs(sig syscall.Signal, now time.Time) {
 // expire does what is due, and returns how long nothing is.
 func (g *group) expire(now time.Time) time.Duration {
 	if len(g.waiting) == 0 {
-		return never
+		return standin.Never
 	}
 	if left := groupGrace - now.Sub(g.waiting[0].at); left > 0 {
 		return left
@@ -132,7 +134,7 @@ func (g *group) expire(now time.Time) time.Duration {
 		g.pass(now)
 	}
 	if len(g.waiting) == 0 {
-		return never
+		return standin.Never
 	}
 	return groupGrace
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"xaltpipe/internal/emit"
+	"xaltpipe/internal/standin"
 )
 
 // sideHandle is the wrapper's end of the side job.
@@ -41,14 +42,14 @@ func (h *sideHandle) start(w *wrapper) error {
 	// something to say there.
 	closed := ^uintptr(0)
 	files := []uintptr{closed, closed, closed, uintptr(pair[1])}
-	if w.config.Transport == emit.TransportStdout && w.inherited.closed>>1&1 == 0 {
+	if w.config.Transport == emit.TransportStdout && !w.inherited.Closed(1) {
 		files[1] = 1
 	}
-	if w.getenv("XALT_TRACING") != "" && w.inherited.closed>>2&1 == 0 {
+	if w.getenv("XALT_TRACING") != "" && !w.inherited.Closed(2) {
 		files[2] = 2
 	}
 	attr := &syscall.ProcAttr{Env: w.Environ, Files: files}
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{commandName, SideCommand}, attr)
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{standin.CommandName, standin.SideCommand}, attr)
 	if err != nil {
 		_ = syscall.Close(pair[0])
 		return err
@@ -99,7 +100,7 @@ func (h *sideHandle) gone(w *wrapper, g *group) {
 	h.socket = -1
 	g.lost()
 	var ws syscall.WaitStatus
-	pid, _ := retry(func() (int, error) { return syscall.Wait4(h.pid, &ws, 0, nil) })
+	pid, _ := standin.Retry(func() (int, error) { return syscall.Wait4(h.pid, &ws, 0, nil) })
 	if pid != h.pid || !ws.Signaled() && ws.ExitStatus() == 0 {
 		return
 	}
@@ -137,6 +138,6 @@ func (h *sideHandle) finish(e ending, wait time.Duration) bool {
 		if left <= 0 {
 			return true // it goes on without us
 		}
-		poll(left, h.socket)
+		standin.Poll(left, h.socket)
 	}
 }

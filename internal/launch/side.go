@@ -13,14 +13,7 @@ import (
 	"unsafe"
 
 	"xaltpipe/internal/emit"
-)
-
-// SideCommand is the first argument of the command that runs as a side job.
-// Only a wrapper calls it so, with a socket to it as descriptor 3.
-const (
-	SideCommand = "side-job"
-
-	sideSocket = 3
+	"xaltpipe/internal/standin"
 )
 
 // maxLaunch bounds the message that tells about the launch, in bytes. A socket
@@ -124,9 +117,9 @@ func Side(settings func(flags []string) (emit.Config, func(string, ...any)), too
 	// let signals wait, if early_*.s has seen to it.
 	runtime.LockOSThread()
 	closeInherited()
-	syscall.CloseOnExec(sideSocket)
+	syscall.CloseOnExec(standin.SideSocket)
 	buf := make([]byte, maxLaunch)
-	n, err := retry(func() (int, error) { return syscall.Read(sideSocket, buf) })
+	n, err := standin.Retry(func() (int, error) { return syscall.Read(standin.SideSocket, buf) })
 	if n <= 0 || err != nil {
 		return errLaunch
 	}
@@ -134,11 +127,11 @@ func Side(settings func(flags []string) (emit.Config, func(string, ...any)), too
 	if err != nil {
 		return err
 	}
-	s := &side{launch: l, socket: sideSocket, program: openProcess(l.pid), stages: make(chan []emit.Run, 2)}
-	if s.signals, err = newCatch(func(syscall.Signal) bool { return false }); err != nil {
+	s := &side{launch: l, socket: standin.SideSocket, program: openProcess(l.pid), stages: make(chan []emit.Run, 2)}
+	if s.signals, err = standin.Catch(func(syscall.Signal) bool { return false }); err != nil {
 		return err
 	}
-	unblockSignals()
+	standin.UnblockSignals()
 	s.say(msgReady)
 	pipe := make([]int, 2)
 	if err := syscall.Pipe2(pipe, syscall.O_CLOEXEC|syscall.O_NONBLOCK); err != nil {
@@ -157,7 +150,7 @@ func Side(settings func(flags []string) (emit.Config, func(string, ...any)), too
 type side struct {
 	launch   launch
 	recorder *recorder
-	signals  *catch
+	signals  *standin.Signals
 	socket   int // to the wrapper, -1 when that is gone
 	program  int // a descriptor for the program's process, or -1
 
@@ -212,7 +205,7 @@ func (s *side) run() {
 			s.finishAlone()
 			return
 		}
-		wait := never
+		wait := standin.Never
 		if !s.started && s.stages != nil {
 			wait = max(0, slowDetail-time.Since(began))
 		}
@@ -223,7 +216,7 @@ func (s *side) run() {
 		if s.socket >= 0 { // the wrapper tells more
 			program = -1
 		}
-		poll(wait, s.signals.pipe, s.socket, s.woken, program)
+		standin.Poll(wait, s.signals.FD, s.socket, s.woken, program)
 	}
 }
 
@@ -240,8 +233,8 @@ func (s *side) patience() time.Duration {
 // report reports the signals that we got, most of all those for our process
 // group.
 func (s *side) report() {
-	for _, sig := range s.signals.take() {
-		if forwards(sig) {
+	for _, sig := range s.signals.Take() {
+		if standin.Forwards(sig) {
 			s.say(msgSignal, byte(sig))
 		}
 	}
@@ -256,7 +249,7 @@ func (s *side) settle() {
 		if !pending() {
 			break
 		}
-		pause(time.Millisecond)
+		standin.Pause(time.Millisecond)
 	}
 	s.report()
 }
@@ -330,7 +323,7 @@ func (s *side) end(e ending) {
 // finishAlone is what remains where nobody can tell when the program ended.
 func (s *side) finishAlone() {
 	for s.stages != nil {
-		poll(never, s.woken)
+		standin.Poll(standin.Never, s.woken)
 		s.collect()
 	}
 	s.start()
@@ -342,7 +335,7 @@ func (s *side) untilContinued() {
 	odd := 0
 	for {
 		for until := time.Now().Add(stoppedPoll); time.Now().Before(until); {
-			poll(max(0, time.Until(until)), s.signals.pipe)
+			standin.Poll(max(0, time.Until(until)), s.signals.FD)
 			s.report()
 		}
 		switch {
@@ -364,7 +357,7 @@ func (s *side) untilContinued() {
 // reads from a pipe waits until everybody has closed it. The runtime's own
 // descriptors stay. Mostly early_*.s has done it in one call.
 func closeInherited() {
-	if earlyRangeClosed {
+	if standin.ClosedInherited() {
 		return
 	}
 	d, err := os.Open("/proc/self/fd")
@@ -375,7 +368,7 @@ func closeInherited() {
 	own := int(d.Fd())
 	for _, name := range names {
 		fd, err := strconv.Atoi(name)
-		if err != nil || fd <= sideSocket || fd == own {
+		if err != nil || fd <= standin.SideSocket || fd == own {
 			continue
 		}
 		if target, _ := os.Readlink("/proc/self/fd/" + name); strings.HasPrefix(target, "anon_inode:[event") {

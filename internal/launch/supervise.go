@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"xaltpipe/internal/emit"
+	"xaltpipe/internal/standin"
 )
 
 // supervise waits for the program's end. It is one thread that sleeps until
@@ -36,7 +37,7 @@ func (w *wrapper) supervise() (status int) {
 			held = 0
 			continue
 		}
-		poll(next, w.signals.pipe, w.side.socket)
+		standin.Poll(next, w.signals.FD, w.side.socket)
 	}
 }
 
@@ -44,7 +45,7 @@ func (w *wrapper) supervise() (status int) {
 func (w *wrapper) reap(held *syscall.Signal) (e ending, ended bool) {
 	for {
 		var ws syscall.WaitStatus
-		pid, err := retry(func() (int, error) {
+		pid, err := standin.Retry(func() (int, error) {
 			return syscall.Wait4(w.launch.pid, &ws, syscall.WUNTRACED|syscall.WNOHANG, nil)
 		})
 		switch {
@@ -67,12 +68,12 @@ func (w *wrapper) reap(held *syscall.Signal) (e ending, ended bool) {
 func (w *wrapper) waitOnly() int {
 	for {
 		var ws syscall.WaitStatus
-		_, err := retry(func() (int, error) { return syscall.Wait4(w.launch.pid, &ws, 0, nil) })
+		_, err := standin.Retry(func() (int, error) { return syscall.Wait4(w.launch.pid, &ws, 0, nil) })
 		switch {
 		case err != nil:
 			return 0
 		case ws.Signaled():
-			die(ws.Signal())
+			standin.Die(ws.Signal())
 			return 128 + int(ws.Signal())
 		case ws.Exited():
 			return ws.ExitStatus()
@@ -82,8 +83,8 @@ func (w *wrapper) waitOnly() int {
 
 // listen takes in the signals that we got.
 func (w *wrapper) listen(g *group) {
-	for _, sig := range w.signals.take() {
-		if forwards(sig) {
+	for _, sig := range w.signals.Take() {
+		if standin.Forwards(sig) {
 			g.ours(sig, time.Now())
 		}
 	}
@@ -96,7 +97,7 @@ func (w *wrapper) stop(g *group, by syscall.Signal) {
 		return
 	}
 	w.side.say(msgStopped)
-	raise(by)
+	standin.Raise(by)
 	g.resumed(time.Now())
 }
 
@@ -108,7 +109,7 @@ func (w *wrapper) stillStopped() bool {
 		if !isStopped(w.launch.pid) {
 			return false
 		}
-		pause(time.Millisecond) // who continues a group takes one after the other
+		standin.Pause(time.Millisecond) // who continues a group takes one after the other
 	}
 	return true
 }
@@ -126,7 +127,7 @@ func (w *wrapper) end(e ending) int {
 		w.recordAlone(e)
 	}
 	if e.signal != 0 {
-		die(syscall.Signal(e.signal))
+		standin.Die(syscall.Signal(e.signal))
 		return 128 + e.signal // a signal that does not kill us, as a shell says it
 	}
 	return e.status

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"xaltpipe/internal/emit"
+	"xaltpipe/internal/standin"
 )
 
 // Options describe one launch.
@@ -36,14 +37,14 @@ const (
 // was killed, it ends the process in the same way and does not return; if the
 // program took our place, neither.
 func Run(o Options) int {
-	w := &wrapper{Options: o, inherited: inheritance(), getenv: lookup(o.Environ)}
+	w := &wrapper{Options: o, inherited: standin.Inheritance(), getenv: lookup(o.Environ)}
 	path, err := w.find()
 	if err != nil {
 		return w.failed(err)
 	}
 	w.path = path
 	if !w.prepare() {
-		return w.failed(Exec(w.path, w.argv(), o.Environ))
+		return w.failed(standin.Exec(w.path, w.argv(), o.Environ))
 	}
 	return w.supervise()
 }
@@ -61,7 +62,7 @@ func LastResort(args, environ []string, stderr io.Writer) int {
 		return w.failed(err)
 	}
 	w.path = path
-	return w.failed(Exec(path, w.argv(), environ))
+	return w.failed(standin.Exec(path, w.argv(), environ))
 }
 
 // failed tells why the program does not run, as a shell would.
@@ -75,14 +76,14 @@ func (w *wrapper) failed(err error) int {
 
 type wrapper struct {
 	Options
-	inherited inherited
+	inherited standin.Inherited
 	getenv    func(string) string
 	path      string // of the real program
 	launch    launch
 	config    emit.Config
 	trace     func(string, ...any)
 
-	signals *catch
+	signals *standin.Signals
 	side    *sideHandle
 }
 
@@ -155,7 +156,7 @@ func (w *wrapper) aside() string {
 	}
 	s := surroundings{
 		getenv: w.getenv, environ: w.Environ, ancestors: list, traced: traced(), args: w.Args, job: job, more: w.config.Tools,
-		nested: nested, ignores: w.inherited.ignores(syscall.SIGCHLD),
+		nested: nested, ignores: w.inherited.Ignores(syscall.SIGCHLD),
 	}
 	return s.stepAside()
 }
@@ -165,14 +166,14 @@ func (w *wrapper) start() bool {
 	var err error
 	// Whoever looks for the program by its name must find it once, and wrappers
 	// below must know us.
-	_ = os.WriteFile("/proc/self/comm", []byte(commandName), 0)
+	_ = os.WriteFile("/proc/self/comm", []byte(standin.CommandName), 0)
 	// A signal must not end us when the program is there and we do not know it
 	// yet, and what was ignored must be so for the program.
-	if w.signals, err = newCatch(w.inherited.ignores); err != nil {
+	if w.signals, err = standin.Catch(w.inherited.Ignores); err != nil {
 		return false
 	}
-	w.inherited.ignore()
-	attr := &syscall.ProcAttr{Env: w.environment(), Files: w.inherited.files()}
+	w.inherited.Ignore()
+	attr := &syscall.ProcAttr{Env: w.environment(), Files: w.inherited.Files()}
 	argv := w.argv()
 	pid, err := syscall.ForkExec(w.path, argv, attr)
 	if errors.Is(err, syscall.ENOEXEC) { // as execvp(3): a script without an interpreter
@@ -182,11 +183,11 @@ func (w *wrapper) start() bool {
 		// There may be no room for two processes, or too few descriptors; and if
 		// the program cannot be run at all, it says so once more.
 		w.trace("the program takes our place: %v", err)
-		w.signals.stop()
+		w.signals.Stop()
 		return false
 	}
 	w.launch.pid = pid
-	w.signals.rest(w.inherited.ignores)
+	w.signals.Rest(w.inherited.Ignores)
 	return true
 }
 

@@ -1,6 +1,6 @@
 //go:build !linux || cgo || !(amd64 || arm64)
 
-package launch
+package standin
 
 // Without a look before the runtime's own beginning only what it leaves alone
 // is right: SIGHUP, SIGINT and the stop signals.

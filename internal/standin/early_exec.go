@@ -1,6 +1,6 @@
 //go:build linux && !cgo && (amd64 || arm64)
 
-package launch
+package standin
 
 import (
 	"syscall"
@@ -32,7 +32,7 @@ func earlyExec(argv unsafe.Pointer) {
 	count := earlyCount(argv)
 	environ := unsafe.Add(argv, (count+1)*8)
 	base, slash := earlyBase(earlyWord(argv, 0))
-	linked := !earlyEqual(base, commandName)
+	linked := !earlyEqual(base, CommandName)
 	if !linked {
 		first := 1
 		for first < count && !earlyEqual(earlyWord(argv, first), "--") {
@@ -52,7 +52,7 @@ func earlyExec(argv unsafe.Pointer) {
 		return
 	}
 	name := earlyWord(argv, 0)
-	if slash { // as wrapper.argv
+	if slash { // as launch does
 		earlySet(argv, 0, unsafe.Pointer(&earlyPath))
 	}
 	if errno := earlyGuarded(argv, environ); errno == syscall.ENOEXEC {
@@ -111,7 +111,7 @@ func earlyFind(environ, base unsafe.Pointer, skip int, linked bool) bool {
 	}
 	path := earlyVariable(environ, "PATH=")
 	if path == nil {
-		path = unsafe.Pointer(unsafe.StringData(defaultPath + "\x00"))
+		path = unsafe.Pointer(unsafe.StringData(DefaultPath + "\x00"))
 	}
 	// A program that skip passes over may be all there is.
 	if list := earlyVariable(environ, "COMPILER_PATH="); list != nil && linked && earlyLinker(base) {

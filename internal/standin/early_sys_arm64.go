@@ -1,4 +1,4 @@
-package launch
+package standin
 
 import "syscall"
 

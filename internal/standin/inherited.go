@@ -1,4 +1,4 @@
-package launch
+package standin
 
 import (
 	"os/signal"
@@ -7,33 +7,38 @@ import (
 	"unsafe"
 )
 
-// inherited is what the process was started with and Go's runtime has changed
+// Inherited is what the process was started with and Go's runtime has changed
 // since.
-type inherited struct {
+type Inherited struct {
 	ignored uint64 // bit n-1: signal n
 	closed  uint64 // bit n: descriptor n, of 0 to 2
 }
 
-func inheritance() inherited { return inherited{earlyIgnored, earlyClosed} }
+// Inheritance returns it.
+func Inheritance() Inherited { return Inherited{earlyIgnored, earlyClosed} }
 
-func (in inherited) ignores(sig syscall.Signal) bool { return in.ignored>>(sig-1)&1 == 1 }
+// Ignores reports whether a signal was ignored.
+func (in Inherited) Ignores(sig syscall.Signal) bool { return in.ignored>>(sig-1)&1 == 1 }
 
-// files returns the descriptors 0 to 2 for a child: a closed one stays closed.
-func (in inherited) files() []uintptr {
+// Closed reports whether a standard stream, 0 to 2, was closed.
+func (in Inherited) Closed(fd int) bool { return in.closed>>fd&1 == 1 }
+
+// Files returns the descriptors 0 to 2 for a child: a closed one stays closed.
+func (in Inherited) Files() []uintptr {
 	files := []uintptr{0, 1, 2}
 	for i := range files {
-		if in.closed>>i&1 == 1 {
+		if in.Closed(i) {
 			files[i] = ^uintptr(0)
 		}
 	}
 	return files
 }
 
-// ignore makes the process ignore what it ignored at first, for a child or for
+// Ignore makes the process ignore what it ignored at first, for a child or for
 // a program that takes its place.
-func (in inherited) ignore() {
-	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
-		if in.ignores(sig) && sig != syscall.SIGKILL && sig != syscall.SIGSTOP {
+func (in Inherited) Ignore() {
+	for sig := syscall.Signal(1); sig <= MaxSignal; sig++ {
+		if in.Ignores(sig) && sig != syscall.SIGKILL && sig != syscall.SIGSTOP {
 			signal.Ignore(sig)
 		}
 	}
@@ -42,10 +47,10 @@ func (in inherited) ignore() {
 // Exec replaces the process by the program, which finds everything as it was
 // before this process began. It returns only an error.
 func Exec(path string, args, env []string) error {
-	in := inheritance()
-	in.ignore()
+	in := Inheritance()
+	in.Ignore()
 	for fd := range 3 {
-		if in.closed>>fd&1 == 1 {
+		if in.Closed(fd) {
 			_ = syscall.Close(fd)
 		}
 	}
@@ -56,7 +61,8 @@ func Exec(path string, args, env []string) error {
 	return err
 }
 
-const maxSignal = syscall.Signal(64)
+// MaxSignal is the last one.
+const MaxSignal = syscall.Signal(64)
 
 // What rt_sigprocmask does with a mask.
 const (
@@ -64,9 +70,9 @@ const (
 	sigSetMask = 2
 )
 
-// raise makes the calling thread, and with it the process, take the default
+// Raise makes the calling thread, and with it the process, take the default
 // action of a signal. It returns if that is not the end.
-func raise(sig syscall.Signal) {
+func Raise(sig syscall.Signal) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if sig != syscall.SIGSTOP && sig != syscall.SIGKILL {
@@ -80,8 +86,8 @@ func raise(sig syscall.Signal) {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(syscall.Getpid()), uintptr(syscall.Gettid()), uintptr(sig))
 }
 
-// unblockSignals lets the calling thread get signals.
-func unblockSignals() {
+// UnblockSignals lets the calling thread get signals.
+func UnblockSignals() {
 	var none [8]byte
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
 }
@@ -89,10 +95,14 @@ func unblockSignals() {
 // Prctl options of linux/prctl.h.
 const prSetDumpable = 4
 
-// die ends the process as the program ended: by the same signal, but without a
+// Die ends the process as the program ended: by the same signal, but without a
 // dump of our memory, which nobody wants beside the program's.
-func die(sig syscall.Signal) {
+func Die(sig syscall.Signal) {
 	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetDumpable, 0, 0)
-	raise(sig)
+	Raise(sig)
 }
+
+// ClosedInherited reports whether all descriptors behind SideSocket are closed
+// already, in a side job.
+func ClosedInherited() bool { return earlyRangeClosed }

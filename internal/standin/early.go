@@ -1,6 +1,6 @@
 //go:build linux && !cgo && (amd64 || arm64)
 
-package launch
+package standin
 
 import (
 	"syscall"
@@ -23,7 +23,7 @@ import (
 var (
 	earlyIgnored uint64    // bit n-1: signal n was ignored
 	earlyClosed  uint64    // bit n: descriptor n was closed
-	earlyTLS     [8]uint64 //nolint:unused // where the main thread keeps its g; assembly uses it
+	earlyTLS     [8]uint64 //nolint:unused // where the main thread keeps its g; assembly (amd64) uses it
 )
 
 //go:linkname xaltpipe_early xaltpipe_early
@@ -40,10 +40,12 @@ const (
 	leastData         = 128 << 20
 )
 
+var _ = early // for tools that do not read assembly
+
 // early is called by xaltpipe_early; stack is where the first thread's was.
 func early(stack unsafe.Pointer) {
 	var action sigaction
-	for sig := uintptr(1); sig <= uintptr(maxSignal); sig++ {
+	for sig := uintptr(1); sig <= uintptr(MaxSignal); sig++ {
 		_, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&action)), 8, 0, 0)
 		const ignore = 1
 		if errno == 0 && action[0] == ignore {
@@ -59,7 +61,7 @@ func early(stack unsafe.Pointer) {
 	if argv == nil {
 		return
 	}
-	if earlyEqual(earlyWord(argv, 0), commandName) && earlyEqual(earlyWord(argv, 1), SideCommand) {
+	if earlyEqual(earlyWord(argv, 0), CommandName) && earlyEqual(earlyWord(argv, 1), SideCommand) {
 		earlySide()
 		return
 	}
@@ -94,7 +96,7 @@ func earlyArguments(stack unsafe.Pointer) unsafe.Pointer {
 func earlySide() {
 	all := ^uint64(0)
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), 0, 8, 0, 0)
-	_, _, errno := syscall.RawSyscall6(sysCloseRange, sideSocket+1, 1<<31-1, 0, 0, 0, 0)
+	_, _, errno := syscall.RawSyscall6(sysCloseRange, SideSocket+1, 1<<31-1, 0, 0, 0, 0)
 	earlyRangeClosed = errno == 0
 }
 

@@ -1,4 +1,4 @@
-package launch
+package standin
 
 import (
 	"syscall"
@@ -39,18 +39,18 @@ func catches(sig syscall.Signal) bool {
 	return sig != syscall.SIGKILL && sig != syscall.SIGSTOP && sig != 32 && sig != 33
 }
 
-// forwards reports whether a signal is passed on: SIGCHLD is about our own
+// Forwards reports whether a signal is passed on: SIGCHLD is about our own
 // children.
-func forwards(sig syscall.Signal) bool { return catches(sig) && sig != syscall.SIGCHLD }
+func Forwards(sig syscall.Signal) bool { return catches(sig) && sig != syscall.SIGCHLD }
 
-// catch is the signals that are caught. The pipe is readable when there are
-// some.
-type catch struct {
-	pipe int
+// Signals are those that are caught.
+type Signals struct {
+	// FD is readable when some came.
+	FD int
 }
 
-// newCatch catches signals, but for those that except reports.
-func newCatch(except func(syscall.Signal) bool) (*catch, error) {
+// Catch catches signals, but for those that except reports.
+func Catch(except func(syscall.Signal) bool) (*Signals, error) {
 	var p [2]int
 	if err := syscall.Pipe2(p[:], syscall.O_CLOEXEC|syscall.O_NONBLOCK); err != nil { // a handler must not wait
 		return nil, err
@@ -58,8 +58,8 @@ func newCatch(except func(syscall.Signal) bool) (*catch, error) {
 	var runtimes sigaction
 	(*sigaction)(nil).set(syscall.SIGURG, &runtimes)
 	catchFD, catchPID, goHandler = uintptr(p[1]), int32(syscall.Getpid()), uintptr(runtimes[0])
-	c := &catch{pipe: p[0]}
-	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
+	c := &Signals{FD: p[0]}
+	for sig := syscall.Signal(1); sig <= MaxSignal; sig++ {
 		if catches(sig) && !except(sig) {
 			setHandler(sig)
 		}
@@ -67,11 +67,11 @@ func newCatch(except func(syscall.Signal) bool) (*catch, error) {
 	return c, nil
 }
 
-// take returns what was caught since, in its order.
-func (c *catch) take() (list []syscall.Signal) {
+// Take returns what was caught since, in its order.
+func (c *Signals) Take() (list []syscall.Signal) {
 	var buf [64]byte
 	for {
-		n, err := retry(func() (int, error) { return syscall.Read(c.pipe, buf[:]) })
+		n, err := Retry(func() (int, error) { return syscall.Read(c.FD, buf[:]) })
 		if n <= 0 || err != nil {
 			return list
 		}
@@ -81,18 +81,18 @@ func (c *catch) take() (list []syscall.Signal) {
 	}
 }
 
-// rest catches what newCatch left out.
-func (c *catch) rest(excepted func(syscall.Signal) bool) {
-	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
+// Rest catches what Catch left out.
+func (c *Signals) Rest(excepted func(syscall.Signal) bool) {
+	for sig := syscall.Signal(1); sig <= MaxSignal; sig++ {
 		if catches(sig) && excepted(sig) {
 			setHandler(sig)
 		}
 	}
 }
 
-// stop lets signals have their default effect again.
-func (c *catch) stop() {
-	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
+// Stop lets signals have their default effect again.
+func (c *Signals) Stop() {
+	for sig := syscall.Signal(1); sig <= MaxSignal; sig++ {
 		if catches(sig) && !isGo(sig) {
 			var none sigaction
 			none.set(sig, nil)

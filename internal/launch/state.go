@@ -6,36 +6,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
+
+	"xaltpipe/internal/standin"
 )
-
-// never is the time after which [poll] returns if nothing happens.
-const never = time.Duration(-1)
-
-// poll waits until one of the descriptors has something to read or is at its
-// end, or the time is over. Those below zero are left out. It may return early.
-func poll(timeout time.Duration, fds ...int) {
-	const (
-		pollIn = 1
-		most   = 4
-	)
-	var list [most]struct {
-		fd              int32
-		events, revents int16
-	}
-	for i, fd := range fds {
-		list[i].fd, list[i].events = int32(fd), pollIn
-	}
-	var limit *syscall.Timespec
-	if timeout >= 0 {
-		t := syscall.NsecToTimespec(int64(timeout))
-		limit = &t
-	}
-	_, _, _ = syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&list)), uintptr(len(fds)), uintptr(unsafe.Pointer(limit)), 0, 0, 0)
-}
-
-// pause waits, as time.Sleep does with another thread's help.
-func pause(d time.Duration) { poll(d) }
 
 // sooner is the lesser of two times that poll may wait.
 func sooner(a, b time.Duration) time.Duration {
@@ -53,11 +26,11 @@ func receive(socket int) (message []byte, ended bool) {
 		n, _, err := syscall.Recvfrom(socket, buf[:], syscall.MSG_DONTWAIT)
 		return n, err
 	}
-	n, err := retry(read)
+	n, err := standin.Retry(read)
 	if err == syscall.ECONNRESET { //nolint:errorlint // a system call's bare value
 		// The other side has ended without reading all that was said to it. What
 		// it said itself stands behind this error.
-		n, err = retry(read)
+		n, err = standin.Retry(read)
 	}
 	switch {
 	case err == syscall.EAGAIN: //nolint:errorlint // a system call's bare value
@@ -92,13 +65,4 @@ func pending() bool {
 func isStopped(pid int) bool {
 	s := state(pid)
 	return s == 'T' || s == 't'
-}
-
-func retry(call func() (int, error)) (int, error) {
-	for {
-		n, err := call()
-		if err != syscall.EINTR { //nolint:errorlint // a system call's bare value
-			return n, err
-		}
-	}
 }
