@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -116,7 +115,7 @@ func Side(settings func(flags []string) (emit.Config, func(string, ...any)), too
 	// whose priority is lowered. It alone talks with the wrapper; the others
 	// let signals wait, if early_*.s has seen to it.
 	runtime.LockOSThread()
-	closeInherited()
+	standin.CloseBehind(standin.SideSocket)
 	syscall.CloseOnExec(standin.SideSocket)
 	buf := make([]byte, maxLaunch)
 	n, err := standin.Retry(func() (int, error) { return syscall.Read(standin.SideSocket, buf) })
@@ -170,7 +169,7 @@ func (s *side) look() {
 		close(s.stages)
 		_, _ = syscall.Write(s.wake, []byte{0})
 	}()
-	lowerPriority()
+	standin.LowerPriority()
 	runs := s.recorder.runs()
 	s.stages <- slices.Clone(runs)
 	for i := range runs {
@@ -351,45 +350,6 @@ func (s *side) untilContinued() {
 			}
 		}
 	}
-}
-
-// closeInherited closes what the program's pipes and files are to us: who
-// reads from a pipe waits until everybody has closed it. The runtime's own
-// descriptors stay. Mostly early_*.s has done it in one call.
-func closeInherited() {
-	if standin.ClosedInherited() {
-		return
-	}
-	d, err := os.Open("/proc/self/fd")
-	if err != nil {
-		return
-	}
-	names, _ := d.Readdirnames(-1)
-	own := int(d.Fd())
-	for _, name := range names {
-		fd, err := strconv.Atoi(name)
-		if err != nil || fd <= standin.SideSocket || fd == own {
-			continue
-		}
-		if target, _ := os.Readlink("/proc/self/fd/" + name); strings.HasPrefix(target, "anon_inode:[event") {
-			continue
-		}
-		_ = syscall.Close(fd)
-	}
-	_ = d.Close()
-}
-
-// lowerPriority makes the calling goroutine's thread yield to everybody: the
-// lowest nice value, batch scheduling, and disk time that nobody else wants.
-func lowerPriority() {
-	runtime.LockOSThread()
-	tid := syscall.Gettid()
-	_ = syscall.Setpriority(syscall.PRIO_PROCESS, tid, 19)
-	const schedBatch = 3
-	var param int32
-	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, uintptr(tid), schedBatch, uintptr(unsafe.Pointer(&param)))
-	const whoProcess, classIdle = 1, 3 << 13
-	_, _, _ = syscall.RawSyscall(syscall.SYS_IOPRIO_SET, whoProcess, uintptr(tid), classIdle)
 }
 
 // openProcess returns a descriptor that is readable when the process has

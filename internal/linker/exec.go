@@ -4,14 +4,13 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
+
+	"xaltpipe/internal/standin"
 )
 
 // memoryFile returns an empty file that has no name and goes away with its last
@@ -145,54 +144,52 @@ type result struct {
 
 func (r result) succeeded() bool { return r.status.Exited() && r.status.ExitStatus() == 0 }
 
-// passedOn are the signals that a caller may send to the linker's process alone.
-func passedOn() []os.Signal {
-	return []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
+// passesOn reports whether a signal is one that a caller may send to the
+// linker's process alone.
+func passesOn(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2:
+		return true
+	}
+	return false
 }
 
 // run runs a program to its end, in our process group, and passes signals on.
-func run(path string, args, env []string, files []*os.File) (result, error) {
-	var wanted []os.Signal
-	for _, s := range passedOn() {
-		if !signal.Ignored(s) { // as under nohup
-			wanted = append(wanted, s)
-		}
-	}
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, wanted...)
-	defer signal.Stop(signals)
-
-	child, err := os.StartProcess(path, args, &os.ProcAttr{Env: env, Files: files})
+// What was ignored when we were started, as by nohup, is so for it.
+func run(path string, args, env []string, files []uintptr) (result, error) {
+	in := standin.Inheritance()
+	signals, err := standin.Catch(func(sig syscall.Signal) bool {
+		return !passesOn(sig) && sig != syscall.SIGCHLD || in.Ignores(sig)
+	})
 	if err != nil {
 		return result{}, err
 	}
-	var got atomic.Bool
-	done := make(chan struct{})
-	var forwarder sync.WaitGroup
-	forwarder.Go(func() {
-		for {
-			select {
-			case s := <-signals:
-				got.Store(true)
-				_ = child.Signal(s)
-			case <-done:
-				return
+	in.Ignore()
+	child, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Env: env, Files: files})
+	if err != nil {
+		return result{}, err
+	}
+	var r result
+	for {
+		pid, err := standin.Retry(func() (int, error) { return syscall.Wait4(child, &r.status, syscall.WNOHANG, nil) })
+		if err != nil {
+			return result{}, err
+		}
+		for _, sig := range signals.Take() {
+			if passesOn(sig) {
+				r.interrupted = true
+				if pid == 0 {
+					_ = syscall.Kill(child, sig)
+				}
 			}
 		}
-	})
-	state, err := child.Wait()
-	close(done)
-	forwarder.Wait()
-	if err != nil {
-		return result{}, err
+		if pid == child {
+			break
+		}
+		standin.Poll(standin.Never, signals.FD)
 	}
-	status, ok := state.Sys().(syscall.WaitStatus)
-	if !ok {
-		return result{}, errors.New("no wait status")
-	}
-	r := result{status: status, interrupted: got.Load()}
-	if status.Signaled() {
-		switch status.Signal() {
+	if r.status.Signaled() {
+		switch r.status.Signal() {
 		case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGXCPU:
 			r.interrupted = true
 		}
@@ -205,17 +202,8 @@ func (r result) end() int {
 	if !r.status.Signaled() {
 		return r.status.ExitStatus()
 	}
-	s := r.status.Signal()
-	// The child has left its core file, if it was to; ours would replace it.
-	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
-	// Go's runtime would take a fault's signal for its own and print a trace: give
-	// the kernel's default back. The action is all zeros: SIG_DFL, no flags.
-	var action [8]uintptr
-	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
-	// Sent to this very thread, so that it comes before the call returns.
-	runtime.LockOSThread()
-	_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), uintptr(syscall.Gettid()), uintptr(s))
-	return 128 + int(s)
+	standin.Die(r.status.Signal())
+	return 128 + int(r.status.Signal())
 }
 
 // answerTime bounds how long a compiler or linker may think about a question.
@@ -259,5 +247,5 @@ func replace(path string, args, env []string, std streams) error {
 			}
 		}
 	}
-	return syscall.Exec(path, args, env)
+	return standin.Exec(path, args, env)
 }

@@ -18,10 +18,14 @@ const (
 	// CommandName is the name of the command itself; by any other it stands in
 	// for the program of that name.
 	CommandName = "xalt-wrap"
-	// SideCommand is the first argument of the command that runs as a side job,
-	// with a socket to who started it as descriptor SideSocket.
+	// SideCommand is the first argument of the command that runs as the side job
+	// of a launch, with a socket to who started it as descriptor SideSocket.
 	SideCommand = "side-job"
 	SideSocket  = 3
+	// LinkCommand is the first argument of the command that records a link after
+	// the linker has ended. It has descriptors up to LinkLast.
+	LinkCommand = "link-job"
+	LinkLast    = 5
 )
 
 // DefaultPath is the one that execvp(3) takes if there is no PATH.

@@ -61,9 +61,15 @@ func early(stack unsafe.Pointer) {
 	if argv == nil {
 		return
 	}
-	if earlyEqual(earlyWord(argv, 0), CommandName) && earlyEqual(earlyWord(argv, 1), SideCommand) {
-		earlySide()
-		return
+	if earlyEqual(earlyWord(argv, 0), CommandName) {
+		switch {
+		case earlyEqual(earlyWord(argv, 1), SideCommand):
+			earlyJob(SideSocket)
+			return
+		case earlyEqual(earlyWord(argv, 1), LinkCommand):
+			earlyJob(LinkLast)
+			return
+		}
 	}
 	if earlyLimit(syscall.RLIMIT_AS) < leastAddressSpace || earlyLimit(syscall.RLIMIT_DATA) < leastData {
 		earlyExec(argv)
@@ -90,13 +96,13 @@ func earlyArguments(stack unsafe.Pointer) unsafe.Pointer {
 	return nil
 }
 
-// earlySide prepares a side job: signals wait until it is ready for them, which
-// only its first thread will take, and what the program has open is none of
-// its business.
-func earlySide() {
+// earlyJob prepares a side job: signals wait until it is ready for them, which
+// only its first thread will take, and what is open behind the last of its
+// descriptors is none of its business.
+func earlyJob(last uintptr) {
 	all := ^uint64(0)
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), 0, 8, 0, 0)
-	_, _, errno := syscall.RawSyscall6(sysCloseRange, SideSocket+1, 1<<31-1, 0, 0, 0, 0)
+	_, _, errno := syscall.RawSyscall6(sysCloseRange, last+1, 1<<31-1, 0, 0, 0, 0)
 	earlyRangeClosed = errno == 0
 }
 

@@ -102,7 +102,3 @@ func Die(sig syscall.Signal) {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetDumpable, 0, 0)
 	Raise(sig)
 }
-
-// ClosedInherited reports whether all descriptors behind SideSocket are closed
-// already, in a side job.
-func ClosedInherited() bool { return earlyRangeClosed }
