@@ -15,6 +15,7 @@ import (
 	"xaltpipe/internal/cli"
 	"xaltpipe/internal/emit"
 	"xaltpipe/internal/launch"
+	"xaltpipe/internal/standin"
 )
 
 const name = "xalt-wrap"
@@ -80,8 +81,8 @@ func run(args, environ []string, stdout, stderr io.Writer) (status int) {
 			Name: base, Args: args, Link: true, Environ: environ, Stderr: stderr, Settings: settings(environ, stderr), Tools: tools(),
 		})
 	}
-	if len(args) > 1 && args[1] == launch.SideCommand {
-		if err := launch.Side(settings(environ, stderr), tools()); err != nil {
+	if job := sideJob(args, environ, stderr); job != nil {
+		if err := job(); err != nil {
 			fmt.Fprintf(stderr, "%s: %v\n", name, err)
 			return cli.Usage
 		}
@@ -98,6 +99,20 @@ func run(args, environ []string, stdout, stderr io.Writer) (status int) {
 		})
 	}
 	return cli.Run(context.Background(), name, top, args[1:], os.Stdin, stdout, stderr)
+}
+
+// sideJob returns the side job that a wrapper has started us for, or nil.
+func sideJob(args, environ []string, stderr io.Writer) func() error {
+	if len(args) < 2 {
+		return nil
+	}
+	switch args[1] {
+	case standin.SideCommand:
+		return func() error { return launch.Side(settings(environ, stderr), tools()) }
+	case standin.LinkCommand:
+		return func() error { return linkJob(environ) }
+	}
+	return nil
 }
 
 func isCommand(args []string) bool {

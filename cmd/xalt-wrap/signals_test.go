@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,16 +59,41 @@ func (r *running) line() string {
 	return r.lines.Text()
 }
 
+// children lists the wrapper's, of whichever thread.
+func (r *running) children() (pids []string) {
+	r.t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", r.cmd.Process.Pid))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		if err != nil {
+			continue // the thread has ended
+		}
+		pids = append(pids, strings.Fields(string(text))...)
+	}
+	return pids
+}
+
+// sideJob is the side job's number.
+func (r *running) sideJob() int {
+	r.t.Helper()
+	for _, pid := range r.children() {
+		if n, err := strconv.Atoi(pid); err == nil && n != r.pid {
+			return n
+		}
+	}
+	r.t.Fatal("there is no side job")
+	return 0
+}
+
 // sideReady waits until the side job reports signals: it catches SIGTSTP,
 // which the probe does not.
 func (r *running) sideReady() {
 	r.t.Helper()
 	for {
-		list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", r.cmd.Process.Pid, r.cmd.Process.Pid))
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		for pid := range strings.FieldsSeq(string(list)) {
+		for _, pid := range r.children() {
 			status, _ := os.ReadFile("/proc/" + pid + "/status")
 			var caught uint64
 			if _, after, ok := strings.Cut(string(status), "SigCgt:\t"); ok {
@@ -188,15 +214,11 @@ func TestSideJobKilled(t *testing.T) {
 	s := newSite(t)
 	r := s.probe(true)
 	r.sideReady()
-	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", r.cmd.Process.Pid, r.cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
+	for len(s.recordNames()) == 0 { // before, it would be started anew
+		time.Sleep(time.Millisecond)
 	}
-	for pid := range strings.FieldsSeq(string(list)) {
-		var n int
-		if _, err := fmt.Sscan(pid, &n); err == nil && n != r.pid {
-			_ = syscall.Kill(n, syscall.SIGKILL)
-		}
+	if err := syscall.Kill(r.sideJob(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGUSR1} {
 		if err := syscall.Kill(r.cmd.Process.Pid, sig); err != nil {

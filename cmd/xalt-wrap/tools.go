@@ -14,6 +14,7 @@ import (
 	"xaltpipe/internal/launcher"
 	"xaltpipe/internal/ldso"
 	"xaltpipe/internal/linker"
+	"xaltpipe/internal/standin"
 	"xaltpipe/internal/watermark"
 	"xaltpipe/internal/xalt"
 )
@@ -134,13 +135,24 @@ func isLinker(base string) bool {
 
 // link is the role of the linker.
 func link(args, environ []string) (status int) {
+	cfg, sender := linkConfig(environ)
+	return linker.Run(cfg, args, os.Stdin, os.Stdout, os.Stderr, sender)
+}
+
+// linkJob is the side job of a link.
+func linkJob(environ []string) error {
+	cfg, sender := linkConfig(environ)
+	return linker.Job(cfg, sender)
+}
+
+// linkConfig reads the configuration of a link.
+func linkConfig(environ []string) (linker.Config, *linkSender) {
 	getenv := getenvOf(environ)
 	var trace io.Writer
 	if v := strings.ToLower(getenv("XALT_TRACING")); v == "yes" || v == "link" {
 		trace = os.Stderr
 	}
 	var s common
-	s.define(io.Discard)
 	c, err := s.load(getenv)
 	if err != nil {
 		if trace != nil {
@@ -152,10 +164,15 @@ func link(args, environ []string) (status int) {
 	sender := &linkSender{config: c, host: host, user: emit.User(getenv)}
 	syshost := c.Machine(host, getenv)
 	sender.Sender = emit.NewSender(c, emit.SenderOptions{Syshost: syshost, User: sender.user, Host: host, Stdout: os.Stdout, Trace: tracer(trace)})
-	return linker.Run(linker.Config{
+	cfg := linker.Config{
 		Version: cli.Version, Syshost: syshost, User: sender.user, Host: host, Env: environ, NewUUID: func() string { return emit.NewUUID(time.Now()) },
 		TrackedFile: c.TrackedLibraries, Reproducible: reproducible(c.Reproducible), Redact: c.Redact, Trace: trace,
-	}, args, os.Stdin, os.Stdout, os.Stderr, sender)
+		Background: []string{standin.CommandName, standin.LinkCommand},
+	}
+	if trace != nil || c.Transport == emit.TransportStdout {
+		cfg.Background = nil // nothing may come on a terminal after our end
+	}
+	return cfg, sender
 }
 
 func tracer(w io.Writer) func(string, ...any) {
@@ -184,8 +201,10 @@ type linkSender struct {
 
 // Send implements [linker.Sender].
 func (s *linkSender) Send(kind xalt.Kind, key string, text []byte) {
-	if rec, err := xalt.Decode(kind, text); err == nil && rec.Link != nil && !s.config.Keeps(rec.Link.ExecPath, s.host, s.user) {
-		return
+	if len(s.config.Rules) > 0 {
+		if rec, err := xalt.Decode(kind, text); err == nil && rec.Link != nil && !s.config.Keeps(rec.Link.ExecPath, s.host, s.user) {
+			return
+		}
 	}
 	s.Sender.Send(kind, key, text)
 }

@@ -61,7 +61,9 @@ type Config struct {
 	FileMode  string   `toml:"file-mode"` // octal
 	BlockSize int      `toml:"block-size"`
 	Deadline  Duration `toml:"deadline"` // for sending one record
-	EndWait   Duration `toml:"end-wait"` // how long the end of a program may be delayed by its record
+	// EndWait is how long the end of a program may be delayed by its record; nil:
+	// at most as long as it ran, and [DefaultEndWait].
+	EndWait *Duration `toml:"end-wait"`
 
 	Spool     string `toml:"spool"`
 	SpoolSize int64  `toml:"spool-size"` // bytes for each user
@@ -101,6 +103,9 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // Text writes the configuration as TOML.
 func (c *Config) Text() ([]byte, error) { return toml.Marshal(c) }
 
+// DefaultEndWait is the most that a program's end is delayed by its record.
+const DefaultEndWait = 100 * time.Millisecond
+
 // SyshostMap names the machine of hosts whose name matches the pattern.
 type SyshostMap struct {
 	Host string `toml:"host"`
@@ -111,7 +116,7 @@ type SyshostMap struct {
 func Default() Config {
 	return Config{
 		Transport: TransportSyslog, Socket: "/dev/log", Facility: "user", Severity: "info", FileMode: "0640",
-		BlockSize: 512, Deadline: Duration(50 * time.Millisecond), EndWait: Duration(100 * time.Millisecond),
+		BlockSize: 512, Deadline: Duration(50 * time.Millisecond),
 		SpoolSize: 16 << 20, HashLimit: 2 << 30, Env: defaultEnv(),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"xaltpipe/internal/emit"
+	"xaltpipe/internal/standin"
 )
 
 // tool is a tool that cannot live with a wrapper between it and the launcher:
@@ -128,16 +129,12 @@ func traced() bool {
 	return false
 }
 
-// commandName is what a wrapper calls itself once it runs, so that it is known
-// by those below, and so that killall NAME reaches the program once.
-const commandName = "xalt-wrap"
-
 // above looks for wrappers among the ancestors. nested is true if one launches
 // an executable that we launch; repeated is how many of them have our very own
 // command line, which is how a script that calls the wrapper again shows.
 func above(list []process, args []string, job Job, parse JobParser, getenv func(string) string) (nested bool, repeated int) {
 	for _, p := range list {
-		if p.name != commandName {
+		if p.name != standin.CommandName {
 			continue
 		}
 		theirs := p.args(maxProcessArgs)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"xaltpipe/internal/standin"
 )
 
 // ErrNotFound says that there is no such program on PATH.
@@ -24,16 +26,13 @@ type finder struct {
 	skip int
 }
 
-// defaultPath is the one that execvp(3) takes if there is no PATH.
-const defaultPath = "/bin:/usr/bin"
-
 // named finds the program for a name without a slash on PATH, leaving out
 // ourselves whatever we are called. What stands before the place where we are
 // ourselves was passed over by the caller, who may have his own reason.
 func (f finder) named(name string) (string, error) {
 	list := f.path
 	if list == "" {
-		list = defaultPath
+		list = standin.DefaultPath
 	}
 	dirs := strings.Split(list, ":")
 	from := 0

@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"xaltpipe/internal/standin"
 )
 
 // group decides which of our signals the program has to get from us: those
@@ -12,16 +14,27 @@ import (
 //
 // The side job is in the group and reports what it got. A signal that came to
 // both of us was sent to the group, or to every process of the job one by one;
-// one that came to us alone is passed on, after a while in which the report
-// may be under way.
+// one that came to us alone is passed on. Which of the two it is, is known for
+// sure: after groupGrace, in which somebody may be sending to one after the
+// other, the side job is asked. Its answer comes behind all its reports, and a
+// group's processes get a signal while nothing else can happen. So it does not
+// matter how long the answer takes.
 type group struct {
 	pid      int // of the program
 	reporter func() bool
 	kill     func(pid int, sig syscall.Signal) error
+	ask      func(number byte) bool // asks for an answer of that number
+	stopped  func() bool            // the side job is stopped
+	terminal func() bool
 	waiting  []arrival // ours, not reported yet
 	credit   []arrival // reported, not ours yet
-	terminal func() bool
+	asked    time.Time // when the question went out that is not answered yet
+	number   byte      // of that question
 }
+
+// groupGrace is how long a signal of ours waits for the one that the side job
+// gets from who sends it to every process.
+const groupGrace = 100 * time.Millisecond
 
 type arrival struct {
 	sig syscall.Signal
@@ -29,14 +42,17 @@ type arrival struct {
 }
 
 func newGroup(pid int, reporter func() bool) *group {
-	return &group{pid: pid, reporter: reporter, kill: syscall.Kill, terminal: foreground}
+	return &group{
+		pid: pid, reporter: reporter, kill: syscall.Kill, terminal: foreground,
+		ask: func(byte) bool { return false }, stopped: func() bool { return false },
+	}
 }
 
 // lasting is how long a report is good for; signals to a group arrive
 // together, but a stopped or starved process sees them late.
 const lasting = time.Second
 
-// ours takes in a signal that we got; expire is to be called after groupGrace.
+// ours takes in a signal that we got.
 func (g *group) ours(sig syscall.Signal, now time.Time) {
 	for i, c := range g.credit {
 		if c.sig == sig && now.Sub(c.at) < lasting {
@@ -57,8 +73,12 @@ func (g *group) ours(sig syscall.Signal, now time.Time) {
 
 // report takes in a message of the side job.
 func (g *group) report(m []byte, now time.Time) {
-	if len(m) > 1 && m[0] == msgSignal {
+	switch {
+	case len(m) > 1 && m[0] == msgSignal:
 		g.theirs(syscall.Signal(m[1]), now)
+	case len(m) > 1 && m[0] == msgAnswer && m[1] == g.number && !g.asked.IsZero():
+		g.pass(g.asked)
+		g.asked = time.Time{}
 	}
 }
 
@@ -91,17 +111,44 @@ func (g *group) theirs(sig syscall.Signal, now time.Time) {
 	g.credit = append(kept, arrival{sig, now})
 }
 
-// expire passes on what was not reported in time, in the order in which it
-// came, and returns when to call it again, 0 for not.
+// expire does what is due, and returns how long nothing is.
 func (g *group) expire(now time.Time) time.Duration {
-	for len(g.waiting) > 0 {
-		if left := groupGrace - now.Sub(g.waiting[0].at); left > 0 {
-			return left
+	if len(g.waiting) == 0 {
+		return standin.Never
+	}
+	if left := groupGrace - now.Sub(g.waiting[0].at); left > 0 {
+		return left
+	}
+	switch {
+	case !g.reporter():
+		g.asked = time.Time{}
+		g.pass(now)
+	case g.asked.IsZero():
+		if g.ask(g.number + 1) {
+			g.number++
+			g.asked = now
 		}
+	case now.Sub(g.asked) > lasting && g.stopped():
+		// It alone is stopped, and may never answer.
+		g.asked = time.Time{}
+		g.pass(now)
+	}
+	if len(g.waiting) == 0 {
+		return standin.Never
+	}
+	return groupGrace
+}
+
+// lost takes note that a question will not be answered.
+func (g *group) lost() { g.asked = time.Time{} }
+
+// pass passes on what had waited long enough at a time, in the order in which
+// it came.
+func (g *group) pass(at time.Time) {
+	for len(g.waiting) > 0 && at.Sub(g.waiting[0].at) >= groupGrace {
 		_ = g.kill(g.pid, g.waiting[0].sig)
 		g.waiting = g.waiting[1:]
 	}
-	return 0
 }
 
 // fromTerminal lists what terminals send.

@@ -9,7 +9,8 @@ import (
 )
 
 // TestGroup: steps are o (ours), t (theirs), with a signal and a time in
-// milliseconds, and x (expire).
+// milliseconds, x (expire), a (the answer to the last question), and s (the
+// side job is stopped).
 func TestGroup(t *testing.T) {
 	const term, intr, winch = syscall.SIGTERM, syscall.SIGINT, syscall.SIGWINCH
 	type step struct {
@@ -24,14 +25,21 @@ func TestGroup(t *testing.T) {
 		steps    []step
 		want     []syscall.Signal
 	}{
-		{"to us alone", false, false, []step{{'o', term, 0}, {'x', 0, 99}, {'x', 0, 100}}, []syscall.Signal{term}},
+		{"to us alone", false, false, []step{{'o', term, 0}, {'x', 0, 99}, {'x', 0, 100}, {'a', 0, 101}}, []syscall.Signal{term}},
+		{"no answer", false, false, []step{{'o', term, 0}, {'x', 0, 100}, {'x', 0, 60_000}}, nil},
+		{"answer to another question", false, false, []step{{'a', 0, 0}, {'o', term, 0}, {'a', 0, 99}, {'x', 0, 100}}, nil},
+		{"late answer", false, false, []step{{'o', term, 0}, {'x', 0, 100}, {'x', 0, 60_000}, {'a', 0, 60_001}}, []syscall.Signal{term}},
+		{"late report", false, false, []step{{'o', term, 0}, {'x', 0, 100}, {'t', term, 60_000}, {'a', 0, 60_001}}, nil},
+		{"came while the answer was under way", false, false, []step{{'o', term, 0}, {'x', 0, 100}, {'o', intr, 101}, {'x', 0, 300}, {'a', 0, 301}}, []syscall.Signal{term}},
+		{"and after the next one", false, false, []step{{'o', term, 0}, {'x', 0, 100}, {'o', intr, 101}, {'a', 0, 301}, {'x', 0, 302}, {'a', 0, 303}}, []syscall.Signal{term, intr}},
+		{"the side job is stopped", false, false, []step{{'o', term, 0}, {'x', 0, 100}, {'s', 0, 101}, {'x', 0, 1000}, {'x', 0, 1101}}, []syscall.Signal{term}},
 		{"not yet", false, false, []step{{'o', term, 0}, {'x', 0, 99}}, nil},
-		{"to the group, report after", false, false, []step{{'o', term, 0}, {'t', term, 5}, {'x', 0, 120}}, nil},
-		{"to the group, report before", false, false, []step{{'t', term, 0}, {'o', term, 5}, {'x', 0, 120}}, nil},
-		{"once to the group and once to us", false, false, []step{{'o', term, 0}, {'o', term, 1}, {'t', term, 5}, {'x', 0, 120}}, []syscall.Signal{term}},
-		{"another signal is reported", false, false, []step{{'o', term, 0}, {'t', intr, 5}, {'x', 0, 120}}, []syscall.Signal{term}},
-		{"an old report does not count", false, false, []step{{'t', term, 0}, {'o', term, 1500}, {'x', 0, 1660}}, []syscall.Signal{term}},
-		{"in order", false, false, []step{{'o', term, 0}, {'o', intr, 1}, {'o', winch, 2}, {'x', 0, 120}}, []syscall.Signal{term, intr, winch}},
+		{"to the group, report after", false, false, []step{{'o', term, 0}, {'t', term, 5}, {'x', 0, 120}, {'a', 0, 121}}, nil},
+		{"to the group, report before", false, false, []step{{'t', term, 0}, {'o', term, 5}, {'x', 0, 120}, {'a', 0, 121}}, nil},
+		{"once to the group and once to us", false, false, []step{{'o', term, 0}, {'o', term, 1}, {'t', term, 5}, {'x', 0, 120}, {'a', 0, 121}}, []syscall.Signal{term}},
+		{"another signal is reported", false, false, []step{{'o', term, 0}, {'t', intr, 5}, {'x', 0, 120}, {'a', 0, 121}}, []syscall.Signal{term}},
+		{"an old report does not count", false, false, []step{{'t', term, 0}, {'o', term, 1500}, {'x', 0, 1660}, {'a', 0, 1661}}, []syscall.Signal{term}},
+		{"in order", false, false, []step{{'o', term, 0}, {'o', intr, 1}, {'o', winch, 2}, {'x', 0, 120}, {'a', 0, 121}}, []syscall.Signal{term, intr, winch}},
 		{"without side job", true, false, []step{{'o', term, 0}, {'o', intr, 0}}, []syscall.Signal{term, intr}},
 		{"without side job in the foreground", true, true, []step{{'o', term, 0}, {'o', intr, 0}}, []syscall.Signal{term}},
 	} {
@@ -40,6 +48,9 @@ func TestGroup(t *testing.T) {
 			g := newGroup(1, func() bool { return !tt.alone })
 			g.terminal = func() bool { return tt.terminal }
 			g.kill = func(_ int, sig syscall.Signal) error { got = append(got, sig); return nil }
+			g.ask = func(byte) bool { return true }
+			stopped := false
+			g.stopped = func() bool { return stopped }
 			start := time.Unix(0, 0)
 			for _, s := range tt.steps {
 				now := start.Add(time.Duration(s.at) * time.Millisecond)
@@ -50,6 +61,10 @@ func TestGroup(t *testing.T) {
 					g.report([]byte{msgSignal, byte(s.sig)}, now)
 				case 'x':
 					g.expire(now)
+				case 'a':
+					g.report([]byte{msgAnswer, g.number}, now)
+				case 's':
+					stopped = true
 				}
 			}
 			if !slices.Equal(got, tt.want) {

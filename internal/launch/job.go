@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"xaltpipe/internal/emit"
+	"xaltpipe/internal/standin"
 )
 
 // Program is one executable that a command line starts.
@@ -55,7 +56,7 @@ func Command(args []string) (name string, command []string) {
 	if len(args) == 0 {
 		return "", nil
 	}
-	if base := path.Base(args[0]); base != commandName {
+	if base := path.Base(args[0]); base != standin.CommandName {
 		return base, args
 	}
 	i := slices.Index(args, "--")

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"xaltpipe/internal/standin"
 )
 
 // process is an ancestor.
@@ -71,7 +73,7 @@ func (p process) executable() string {
 // past the os package, which asks the kernel a lot about a file that it opens,
 // because it is called before the program is started.
 func readSmall(path string, limit int) []byte {
-	fd, err := retry(func() (int, error) {
+	fd, err := standin.Retry(func() (int, error) {
 		return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	})
 	if err != nil {
@@ -83,7 +85,7 @@ func readSmall(path string, limit int) []byte {
 		if len(text) == cap(text) {
 			text = slices.Grow(text, min(limit-len(text), 2*len(text)))
 		}
-		n, err := retry(func() (int, error) { return syscall.Read(fd, text[len(text):min(cap(text), limit)]) })
+		n, err := standin.Retry(func() (int, error) { return syscall.Read(fd, text[len(text):min(cap(text), limit)]) })
 		if n <= 0 || err != nil {
 			break
 		}

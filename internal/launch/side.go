@@ -7,20 +7,12 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"xaltpipe/internal/emit"
-)
-
-// SideCommand is the first argument of the command that runs as a side job.
-// Only a wrapper calls it so, with a socket to it as descriptor 3.
-const (
-	SideCommand = "side-job"
-
-	sideSocket = 3
+	"xaltpipe/internal/standin"
 )
 
 // maxLaunch bounds the message that tells about the launch, in bytes. A socket
@@ -31,7 +23,9 @@ const maxLaunch = 160 << 10
 const (
 	msgReady   = 'R' // side job: signals are watched
 	msgSignal  = 'S' // side job: got this signal (1 byte)
+	msgAnswer  = 'A' // side job: all signals that it got are reported (number, 1 byte)
 	msgDone    = 'D' // side job: the end record is out
+	msgAsk     = 'Q' // wrapper: are they? (number, 1 byte)
 	msgEnd     = 'E' // wrapper: the program ended: time (8 bytes), known, signal, status (1, 1 and 4)
 	msgStopped = 'T' // wrapper: stops itself, because the program is stopped
 	maxMessage = 32
@@ -110,7 +104,7 @@ func decodeLaunch(b []byte) (launch, error) {
 // How long the side job lets things take.
 const (
 	slowDetail  = 5 * time.Second       // then the start record goes out without hashes
-	lateDetail  = 25 * time.Millisecond // the same for the end record after the program ended, or most of end-wait
+	lateDetail  = 25 * time.Millisecond // the same for the end record after the program ended, at least
 	stoppedPoll = 100 * time.Millisecond
 )
 
@@ -118,12 +112,13 @@ const (
 // explain what is done, from xalt-wrap's own flags.
 func Side(settings func(flags []string) (emit.Config, func(string, ...any)), tools Tools) error {
 	// The kernel gives signals to the first thread, which must not be the one
-	// whose priority is lowered.
+	// whose priority is lowered. It alone talks with the wrapper; the others
+	// let signals wait, if early_*.s has seen to it.
 	runtime.LockOSThread()
-	closeInherited()
-	syscall.CloseOnExec(sideSocket)
+	standin.CloseBehind(standin.SideSocket)
+	syscall.CloseOnExec(standin.SideSocket)
 	buf := make([]byte, maxLaunch)
-	n, err := retry(func() (int, error) { return syscall.Read(sideSocket, buf) })
+	n, err := standin.Retry(func() (int, error) { return syscall.Read(standin.SideSocket, buf) })
 	if n <= 0 || err != nil {
 		return errLaunch
 	}
@@ -131,143 +126,221 @@ func Side(settings func(flags []string) (emit.Config, func(string, ...any)), too
 	if err != nil {
 		return err
 	}
-	s := &side{launch: l, messages: make(chan []byte, 4)}
-	s.watchSignals()
-	s.program = openProcess(l.pid)
-	go s.listen()
+	s := &side{launch: l, socket: standin.SideSocket, program: openProcess(l.pid), stages: make(chan []emit.Run, 2)}
+	if s.signals, err = standin.Catch(func(syscall.Signal) bool { return false }); err != nil {
+		return err
+	}
+	standin.UnblockSignals()
+	s.say(msgReady)
+	pipe := make([]int, 2)
+	if err := syscall.Pipe2(pipe, syscall.O_CLOEXEC|syscall.O_NONBLOCK); err != nil {
+		return err
+	}
+	s.woken, s.wake = pipe[0], pipe[1]
 	config, trace := settings(l.flags)
 	// Descriptor 1 is the program's standard output for the transport stdout,
-	// and the null device otherwise, see [wrapper.startSide].
-	r := newRecorder(config, tools, l, os.Environ(), os.Stdout, trace)
-	stages := make(chan []emit.Run, 2)
-	go func() {
-		defer func() { _ = recover() }() // then there is no detail
-		lowerPriority()
-		runs := r.runs()
-		stages <- slices.Clone(runs)
-		for i := range runs {
-			r.detail(&runs[i])
-		}
-		stages <- runs
-	}()
-	s.record(r, stages)
+	// and the null device otherwise, see [sideHandle.start].
+	s.recorder = newRecorder(config, tools, l, os.Environ(), os.Stdout, trace)
+	go s.look()
+	s.run()
 	return nil
 }
 
 type side struct {
 	launch   launch
-	messages chan []byte
+	recorder *recorder
+	signals  *standin.Signals
+	socket   int // to the wrapper, -1 when that is gone
 	program  int // a descriptor for the program's process, or -1
+
+	// What look has found out: first what needs no file to be read, then all.
+	stages      chan []emit.Run
+	wake, woken int // a pipe that tells of it
+	runs        []emit.Run
+	got         int
+	started     bool // the start record is out
+}
+
+// look finds out what the records say, on a thread of its own, which yields to
+// everybody.
+func (s *side) look() {
+	defer func() {
+		_ = recover() // then there is no detail
+		close(s.stages)
+		_, _ = syscall.Write(s.wake, []byte{0})
+	}()
+	standin.LowerPriority()
+	runs := s.recorder.runs()
+	s.stages <- slices.Clone(runs)
+	for i := range runs {
+		s.recorder.detail(&runs[i])
+	}
+	s.stages <- runs
 }
 
 func (s *side) say(message ...byte) {
-	_ = syscall.Sendto(sideSocket, message, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT, nil)
+	_ = syscall.Sendto(s.socket, message, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT, nil)
 }
 
-// watchSignals reports the signals that we get, most of all those for our
-// process group.
-func (s *side) watchSignals() {
-	c, err := newCatch(func(syscall.Signal) bool { return false })
-	if err != nil {
-		return
+// run reports signals, and sends the records at their times.
+func (s *side) run() {
+	began := time.Now()
+	var end *ending
+	var late time.Time // when the end record goes out without what is not known yet
+	for {
+		s.report()
+		if m := s.hear(); m != nil {
+			end = m
+			late = time.Now().Add(s.patience())
+		}
+		if s.collect(); s.stages == nil || time.Since(began) > slowDetail {
+			s.start()
+		}
+		if end != nil && (s.stages == nil || !time.Now().Before(late)) {
+			s.end(*end)
+			return
+		}
+		if s.socket < 0 && s.program < 0 && end == nil {
+			s.finishAlone()
+			return
+		}
+		wait := standin.Never
+		if !s.started && s.stages != nil {
+			wait = max(0, slowDetail-time.Since(began))
+		}
+		if end != nil {
+			wait = sooner(wait, max(0, time.Until(late)))
+		}
+		program := s.program
+		if s.socket >= 0 { // the wrapper tells more
+			program = -1
+		}
+		standin.Poll(wait, s.signals.FD, s.socket, s.woken, program)
 	}
-	s.say(msgReady)
-	c.listen()
-	go func() {
-		for sig := range c.C {
+}
+
+// patience is how long the end record may wait for what is not known yet: most
+// of the time for which the wrapper waits for the record, if it waits.
+func (s *side) patience() time.Duration {
+	wait := emit.DefaultEndWait
+	if w := s.recorder.config.EndWait; w != nil {
+		wait = time.Duration(*w)
+	}
+	return max(lateDetail, wait*3/4)
+}
+
+// report reports the signals that we got, most of all those for our process
+// group.
+func (s *side) report() {
+	for _, sig := range s.signals.Take() {
+		if standin.Forwards(sig) {
 			s.say(msgSignal, byte(sig))
 		}
-	}()
+	}
 }
 
-// listen passes on the wrapper's messages. If the wrapper is gone without a
-// word about the end, the program may go on without it.
-func (s *side) listen() {
-	defer close(s.messages)
-	for {
-		buf := make([]byte, maxMessage)
-		n, err := retry(func() (int, error) { return syscall.Read(sideSocket, buf) })
-		if n <= 0 || err != nil {
+// settle reports the signals that we got, also those that the kernel has given
+// to another thread, which has not come to it yet.
+func (s *side) settle() {
+	const most = 1000
+	for range most {
+		s.report()
+		if !pending() {
 			break
 		}
-		s.messages <- buf[:n]
-		if buf[0] == msgEnd {
-			return
+		standin.Pause(time.Millisecond)
+	}
+	s.report()
+}
+
+// hear takes in the wrapper's messages, and returns the program's end when it
+// is told. If the wrapper is gone without a word about it, the program may go
+// on without it.
+func (s *side) hear() *ending {
+	for s.socket >= 0 {
+		m, gone := receive(s.socket)
+		switch {
+		case gone:
+			_ = syscall.Close(s.socket)
+			s.socket = -1
+		case m == nil:
+			return nil
+		case m[0] == msgEnd:
+			e := parseEnding(m)
+			return &e
+		case m[0] == msgStopped:
+			s.untilContinued()
+		case m[0] == msgAsk && len(m) > 1:
+			s.settle()
+			s.say(msgAnswer, m[1])
 		}
 	}
-	if s.program >= 0 {
-		waitReadable(s.program)
-		s.messages <- ending{at: time.Now()}.message()
+	if s.program >= 0 && readable(s.program) {
+		return &ending{at: time.Now()}
+	}
+	return nil
+}
+
+// collect takes over what look has found out.
+func (s *side) collect() {
+	var buf [16]byte
+	_, _ = syscall.Read(s.woken, buf[:])
+	for s.stages != nil {
+		select {
+		case runs, ok := <-s.stages:
+			if !ok {
+				s.stages = nil
+				return
+			}
+			s.runs = runs
+			s.got++
+		default:
+			return
+		}
 	}
 }
 
-// record sends the records at their times.
-func (s *side) record(r *recorder, stages <-chan []emit.Run) {
-	var runs []emit.Run
-	started, got := false, 0
-	start := func() {
-		if !started && got > 0 {
-			started = true
-			r.sendStart(runs)
-		}
+// start sends the start record, once.
+func (s *side) start() {
+	if !s.started && s.got > 0 {
+		s.started = true
+		s.recorder.sendStart(s.runs)
 	}
-	slow := time.NewTimer(slowDetail)
-	defer slow.Stop()
-	for {
-		select {
-		case list := <-stages:
-			if runs = list; got+1 == 2 {
-				got = 2
-				stages = nil
-				start()
-			} else {
-				got = 1
-			}
-		case <-slow.C:
-			start()
-		case m, ok := <-s.messages:
-			if !ok {
-				start()
-				return // nobody can tell when it ended
-			}
-			if m[0] == msgStopped {
-				s.untilContinued()
-				continue
-			}
-			late := time.NewTimer(max(lateDetail, time.Duration(r.config.EndWait)*3/4))
-			for got < 2 && stages != nil {
-				select {
-				case runs = <-stages:
-					got++
-				case <-late.C:
-					stages = nil
-				}
-			}
-			late.Stop()
-			if got == 0 {
-				runs = r.runs()
-				got = 1
-			}
-			start()
-			r.sendEnd(runs, parseEnding(m))
-			s.say(msgDone)
-			return
-		}
+}
+
+// end sends the end record, and the start record before it.
+func (s *side) end(e ending) {
+	if s.got == 0 {
+		s.runs = s.recorder.runs()
+		s.got = 1
 	}
+	s.start()
+	s.recorder.sendEnd(s.runs, e)
+	s.say(msgDone)
+}
+
+// finishAlone is what remains where nobody can tell when the program ended.
+func (s *side) finishAlone() {
+	for s.stages != nil {
+		standin.Poll(standin.Never, s.woken)
+		s.collect()
+	}
+	s.start()
 }
 
 // untilContinued wakes the wrapper, which is stopped because its program is,
 // when somebody has continued the program alone.
 func (s *side) untilContinued() {
-	ticker := time.NewTicker(stoppedPoll)
-	defer ticker.Stop()
 	odd := 0
-	for range ticker.C {
-		wrapper, program := state(s.launch.wrapper), state(s.launch.pid)
+	for {
+		for until := time.Now().Add(stoppedPoll); time.Now().Before(until); {
+			standin.Poll(max(0, time.Until(until)), s.signals.FD)
+			s.report()
+		}
 		switch {
-		case wrapper != 'T':
+		case state(s.launch.wrapper) != 'T':
 			return
-		case program == 'T' || program == 't':
+		case isStopped(s.launch.pid):
 			odd = 0
 		default:
 			if odd++; odd == 2 { // not just between the two
@@ -277,51 +350,6 @@ func (s *side) untilContinued() {
 			}
 		}
 	}
-}
-
-// state returns the state of a process in proc(5)'s letters, 0 if it is gone.
-func state(pid int) byte {
-	text := string(readSmall("/proc/"+strconv.Itoa(pid)+"/stat", 4096))
-	if i := strings.LastIndexByte(text, ')'); i >= 0 && i+2 < len(text) {
-		return text[i+2]
-	}
-	return 0
-}
-
-// closeInherited closes what the program's pipes and files are to us: who
-// reads from a pipe waits until everybody has closed it. The runtime's own
-// descriptors stay.
-func closeInherited() {
-	d, err := os.Open("/proc/self/fd")
-	if err != nil {
-		return
-	}
-	names, _ := d.Readdirnames(-1)
-	own := int(d.Fd())
-	for _, name := range names {
-		fd, err := strconv.Atoi(name)
-		if err != nil || fd <= sideSocket || fd == own {
-			continue
-		}
-		if target, _ := os.Readlink("/proc/self/fd/" + name); strings.HasPrefix(target, "anon_inode:[event") {
-			continue
-		}
-		_ = syscall.Close(fd)
-	}
-	_ = d.Close()
-}
-
-// lowerPriority makes the calling goroutine's thread yield to everybody: the
-// lowest nice value, batch scheduling, and disk time that nobody else wants.
-func lowerPriority() {
-	runtime.LockOSThread()
-	tid := syscall.Gettid()
-	_ = syscall.Setpriority(syscall.PRIO_PROCESS, tid, 19)
-	const schedBatch = 3
-	var param int32
-	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_SETSCHEDULER, uintptr(tid), schedBatch, uintptr(unsafe.Pointer(&param)))
-	const whoProcess, classIdle = 1, 3 << 13
-	_, _, _ = syscall.RawSyscall(syscall.SYS_IOPRIO_SET, whoProcess, uintptr(tid), classIdle)
 }
 
 // openProcess returns a descriptor that is readable when the process has
@@ -335,25 +363,13 @@ func openProcess(pid int) int {
 	return int(fd)
 }
 
-// waitReadable waits for a descriptor.
-func waitReadable(fd int) {
-	poll := struct {
+// readable reports whether a descriptor has something to read.
+func readable(fd int) bool {
+	list := struct {
 		fd              int32
 		events, revents int16
 	}{fd: int32(fd), events: 1}
-	for {
-		_, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&poll)), 1, 0, 0, 0, 0)
-		if errno != syscall.EINTR {
-			return
-		}
-	}
-}
-
-func retry(call func() (int, error)) (int, error) {
-	for {
-		n, err := call()
-		if err != syscall.EINTR { //nolint:errorlint // a system call's bare value
-			return n, err
-		}
-	}
+	var none syscall.Timespec
+	n, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&list)), 1, uintptr(unsafe.Pointer(&none)), 0, 0, 0)
+	return errno == 0 && n == 1
 }

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"slices"
 	"strings"
-
-	"xaltpipe/internal/xalt"
 )
 
 // abilities are what a linker can be asked for.
@@ -54,7 +51,30 @@ const (
 type source struct {
 	file *os.File // ours
 	name string   // or the user's
-	read func([]byte) []string
+	form form
+}
+
+// form is how that is written.
+type form byte
+
+const (
+	untold   form = '-' // nowhere
+	asRules  form = 'd' // a dependency file
+	asMap    form = 'm'
+	asCounts form = 'c' // gold's counts of symbols
+)
+
+// files returns the files that a text names.
+func (f form) files(text []byte) []string {
+	switch f {
+	case asRules:
+		return dependencies(text)
+	case asMap:
+		return mapped(text)
+	case asCounts:
+		return counted(text)
+	}
+	return nil
 }
 
 // traceWith returns the arguments that make the linker say what it reads, and where
@@ -64,20 +84,20 @@ func (l *link) traceWith(inv *invocation, able abilities) (src source, args []st
 		// Its messages are held back in a file; it would not colour them.
 		args = append(args, "--color-diagnostics=always")
 	}
-	option, read := "-Map=", mapped
+	option, format := "-Map=", asMap
 	switch {
 	case able.dependencies && inv.dependency != "":
-		return source{name: inv.dependency, read: dependencies}, args, nil
+		return source{name: inv.dependency, form: asRules}, args, nil
 	case able.dependencies:
-		option, read = "--"+dependencyOption+"=", dependencies
+		option, format = "--"+dependencyOption+"=", asRules
 	case able.counts && inv.counted:
-		return source{}, args, nil
+		return source{form: untold}, args, nil
 	case able.counts:
-		option, read = "--"+countsOption+"=", counted
+		option, format = "--"+countsOption+"=", asCounts
 	case inv.mapped == "-":
-		return source{}, args, nil
+		return source{form: untold}, args, nil
 	case inv.mapped != "":
-		return source{name: inv.mapped, read: mapped}, args, nil
+		return source{name: inv.mapped, form: asMap}, args, nil
 	}
 	f, err := l.memory()
 	if err != nil {
@@ -87,14 +107,14 @@ func (l *link) traceWith(inv *invocation, able abilities) (src source, args []st
 	if err != nil {
 		return src, nil, err
 	}
-	return source{file: f, read: read}, append(args, option+path), nil
+	return source{file: f, form: format}, append(args, option+path), nil
 }
 
-// files returns what the linker read.
-func (s source) files() ([]string, error) {
+// text returns what the linker has said.
+func (s source) text() ([]byte, error) {
 	f := s.file
 	switch {
-	case s.read == nil:
+	case s.form == untold:
 		return nil, nil
 	case f == nil:
 		var err error
@@ -103,11 +123,7 @@ func (s source) files() ([]string, error) {
 		}
 		defer f.Close()
 	}
-	text, err := readTrace(f)
-	if err != nil {
-		return nil, err
-	}
-	return s.read(text), nil
+	return readTrace(f)
 }
 
 var errSpoken = errors.New("the linker speaks of the watermark's object")
@@ -151,29 +167,4 @@ func (l *link) cleaned(inv *invocation, held capture, object string) (drop func(
 		}
 	}
 	return nil, nil
-}
-
-// record sends the record of a link that was made.
-func (l *link) record(inv *invocation, rec *record, trace source, object string) {
-	cfg := l.cfg
-	output := absolute(rec.wd, inv.output)
-	info, err := os.Stat(output)
-	if err != nil || !info.Mode().IsRegular() {
-		cfg.tracef("no record: no output %q: %v", output, err)
-		return
-	}
-	rec.exec = realPath(output)
-	if rec.hash, err = hashFile(output); err != nil {
-		cfg.tracef("no record: %v", err)
-		return
-	}
-	files, err := trace.files()
-	if err != nil {
-		cfg.tracef("what was linked: %v", err)
-	}
-	files = slices.DeleteFunc(files, func(name string) bool { return name == object })
-	rec.libraries = cfg.libraries(files, output)
-	rec.functions = cfg.functions(output, files, rec.libraries)
-	cfg.tracef("linked %q, %d libraries, %d functions, %s", rec.exec, len(rec.libraries), len(rec.functions), rec.uuid)
-	l.sender.Send(xalt.KindLink, "link_"+rec.uuid, rec.text())
 }

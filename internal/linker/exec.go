@@ -4,14 +4,13 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
+
+	"xaltpipe/internal/standin"
 )
 
 // memoryFile returns an empty file that has no name and goes away with its last
@@ -145,31 +144,52 @@ type result struct {
 
 func (r result) succeeded() bool { return r.status.Exited() && r.status.ExitStatus() == 0 }
 
-// passedOn are the signals that a caller may send to the linker's process alone.
-func passedOn() []os.Signal {
-	return []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
+// passesOn reports whether a signal is one that a caller may send to the
+// linker's process alone.
+func passesOn(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2:
+		return true
+	}
+	return false
 }
 
 // run runs a program to its end, in our process group, and passes signals on.
-// What takes time is done while the program runs already. Package os would try
-// first whether the kernel knows process descriptors, by a process more.
-func run(path string, args, env []string, files []*os.File) (result, error) {
-	var fds [3]uintptr
-	for i, f := range files {
-		fds[i] = f.Fd()
-	}
-	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Env: env, Files: fds[:]})
-	if err != nil {
-		return result{}, &os.PathError{Op: "run", Path: path, Err: err}
-	}
-	stop := passOn(pid)
-	status, err := wait(pid, stop)
+// What was ignored when we were started, as by nohup, is so for it.
+func run(path string, args, env []string, files []uintptr) (result, error) {
+	in := standin.Inheritance()
+	signals, err := standin.Catch(func(sig syscall.Signal) bool {
+		return !passesOn(sig) && sig != syscall.SIGCHLD || in.Ignores(sig)
+	})
 	if err != nil {
 		return result{}, err
 	}
-	r := result{status: status, interrupted: stop()}
-	if status.Signaled() {
-		switch status.Signal() {
+	in.Ignore()
+	child, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Env: env, Files: files})
+	if err != nil {
+		return result{}, err
+	}
+	var r result
+	for {
+		pid, err := standin.Retry(func() (int, error) { return syscall.Wait4(child, &r.status, syscall.WNOHANG, nil) })
+		if err != nil {
+			return result{}, err
+		}
+		for _, sig := range signals.Take() {
+			if passesOn(sig) {
+				r.interrupted = true
+				if pid == 0 {
+					_ = syscall.Kill(child, sig)
+				}
+			}
+		}
+		if pid == child {
+			break
+		}
+		standin.Poll(standin.Never, signals.FD)
+	}
+	if r.status.Signaled() {
+		switch r.status.Signal() {
 		case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGXCPU:
 			r.interrupted = true
 		}
@@ -177,84 +197,13 @@ func run(path string, args, env []string, files []*os.File) (result, error) {
 	return r, nil
 }
 
-// passOn passes signals on to a child. stop ends that, which must be before the
-// child is gone for good and its number another's, and tells whether one came;
-// it may be called again.
-func passOn(pid int) (stop func() (got bool)) {
-	var wanted []os.Signal
-	for _, s := range passedOn() {
-		if !signal.Ignored(s) { // as under nohup
-			wanted = append(wanted, s)
-		}
-	}
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, wanted...)
-	var got atomic.Bool
-	done := make(chan struct{})
-	var forwarder sync.WaitGroup
-	forwarder.Go(func() {
-		for {
-			select {
-			case s := <-signals:
-				got.Store(true)
-				if n, ok := s.(syscall.Signal); ok {
-					_ = syscall.Kill(pid, n)
-				}
-			case <-done:
-				return
-			}
-		}
-	})
-	var once sync.Once
-	return func() bool {
-		once.Do(func() {
-			signal.Stop(signals)
-			close(done)
-			forwarder.Wait()
-		})
-		return got.Load()
-	}
-}
-
-// wait waits for a child's end and its status. The number stays the child's until
-// stop was called.
-func wait(pid int, stop func() bool) (status syscall.WaitStatus, err error) {
-	const (
-		byPID  = 1          // P_PID
-		ended  = 4          // WEXITED
-		noReap = 0x01000000 // WNOWAIT
-	)
-	var info [128]byte // siginfo_t, which is not looked at
-	for {
-		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, byPID, uintptr(pid), uintptr(unsafe.Pointer(&info)), ended|noReap, 0, 0)
-		if errno != syscall.EINTR {
-			break // also if there is no such system call
-		}
-	}
-	stop()
-	for {
-		if _, err = syscall.Wait4(pid, &status, 0, nil); err != syscall.EINTR {
-			return status, err
-		}
-	}
-}
-
 // end returns the exit status that reproduces the child's, or dies of its signal.
 func (r result) end() int {
 	if !r.status.Signaled() {
 		return r.status.ExitStatus()
 	}
-	s := r.status.Signal()
-	// The child has left its core file, if it was to; ours would replace it.
-	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
-	// Go's runtime would take a fault's signal for its own and print a trace: give
-	// the kernel's default back. The action is all zeros: SIG_DFL, no flags.
-	var action [8]uintptr
-	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
-	// Sent to this very thread, so that it comes before the call returns.
-	runtime.LockOSThread()
-	_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), uintptr(syscall.Gettid()), uintptr(s))
-	return 128 + int(s)
+	standin.Die(r.status.Signal())
+	return 128 + int(r.status.Signal())
 }
 
 // answerTime bounds how long a compiler or linker may think about a question.
@@ -298,5 +247,5 @@ func replace(path string, args, env []string, std streams) error {
 			}
 		}
 	}
-	return syscall.Exec(path, args, env)
+	return standin.Exec(path, args, env)
 }

@@ -1,7 +1,10 @@
 package linker
 
 import (
+	"crypto/sha1"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"syscall"
@@ -86,6 +89,32 @@ func readLimited(path string, limit int) ([]byte, error) {
 			return nil, &os.PathError{Op: "read", Path: path, Err: err}
 		case len(p) == cap(p):
 			p = append(make([]byte, 0, 4*cap(p)), p...)
+		}
+	}
+}
+
+// size returns a file's size in bytes, and whether it is a regular file.
+func (d descriptor) size() (int64, bool) {
+	var s syscall.Stat_t
+	if err := syscall.Fstat(int(d), &s); err != nil {
+		return 0, false
+	}
+	return s.Size, s.Mode&syscall.S_IFMT == syscall.S_IFREG
+}
+
+// hash returns the SHA-1 of a file.
+func (d descriptor) hash() (string, error) {
+	h := sha1.New()
+	buf := make([]byte, 64<<10)
+	for at := int64(0); ; {
+		n, err := d.ReadAt(buf, at)
+		h.Write(buf[:n])
+		at += int64(n)
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(h.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("hash the output: %w", err)
 		}
 	}
 }

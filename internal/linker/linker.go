@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"xaltpipe/internal/standin"
 	"xaltpipe/internal/watermark"
 	"xaltpipe/internal/xalt"
 )
@@ -61,6 +62,10 @@ type Config struct {
 	// the user alone. Default: xalt-wrap in $XDG_CACHE_HOME or ~/.cache, or else in
 	// the temporary directory.
 	CacheDir string
+	// Background is the command line by which this program is run to call [Job],
+	// which then records links of large outputs after they are made. Nil: they are
+	// recorded at once.
+	Background []string
 	// Trace is told what is done and why; nil for nothing.
 	Trace io.Writer
 }
@@ -154,6 +159,8 @@ func (l *link) try() (status int, done bool) {
 		reason = "tracking is off"
 	case l.find.passed != nil:
 		reason = "a link above it is recorded"
+	case standin.Inheritance().Ignores(syscall.SIGCHLD):
+		reason = "SIGCHLD is ignored"
 	case cfg.NewUUID == nil || l.sender == nil:
 		reason = "nothing is recorded"
 	}
@@ -214,7 +221,11 @@ func (l *link) linked(inv *invocation, ended *bool) (status int, done bool) {
 	defer held.close()
 	cfg.tracef("run %q", append([]string{l.real}, args[1:]...))
 	env := setenv(cfg.environ(), guardVariable, l.find.guard(l.real))
-	res, err := run(l.real, args, env, []*os.File{l.std[0], held.out, held.err})
+	files := []uintptr{l.std[0].Fd(), held.out.Fd(), held.err.Fd()}
+	if standin.Inheritance().Closed(0) {
+		files[0] = ^uintptr(0)
+	}
+	res, err := run(l.real, args, env, files)
 	switch {
 	case err != nil:
 		cfg.tracef("%v", err)

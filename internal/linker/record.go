@@ -1,13 +1,11 @@
 package linker
 
 import (
-	"crypto/sha1"
 	"debug/elf"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,27 +90,6 @@ func isLibraryName(path string) bool {
 	return t == "so" || t == "a"
 }
 
-// hashFile returns the SHA-1 of a file.
-func hashFile(path string) (string, error) {
-	f, err := openFile(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.close()
-	h := sha1.New()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := f.Read(buf)
-		h.Write(buf[:n])
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(h.Sum(nil)), nil
-		}
-		if err != nil {
-			return "", fmt.Errorf("read %s: %w", path, err)
-		}
-	}
-}
-
 // record is a link's.
 type record struct {
 	uuid      string
@@ -128,6 +105,56 @@ type record struct {
 	time      time.Time
 	libraries []library
 	functions []string
+}
+
+// made is a link that was made: its record, and what is still to be found out.
+type made struct {
+	record
+	form   form
+	told   []byte // by the linker, in that form
+	object string // the name of our object there
+}
+
+// complete finds out the libraries and functions. output is a name of the
+// output.
+func (m *made) complete(cfg *Config, output string) {
+	files := slices.DeleteFunc(m.form.files(m.told), func(name string) bool { return name == m.object })
+	m.libraries = cfg.libraries(files, output)
+	m.functions = cfg.functions(output, files, m.libraries)
+}
+
+// record sees to the record of a link that was made.
+func (l *link) record(inv *invocation, rec *record, trace source, object string) {
+	cfg := l.cfg
+	output := absolute(rec.wd, inv.output)
+	f, err := openFile(output)
+	if err != nil {
+		cfg.tracef("no record: %v", err)
+		return
+	}
+	defer f.close()
+	size, regular := f.size()
+	if !regular {
+		cfg.tracef("no record: %q is no regular file", output)
+		return
+	}
+	if rec.exec, err = f.path(); err != nil {
+		rec.exec = realPath(output)
+	}
+	m := made{record: *rec, form: trace.form, object: object}
+	if m.told, err = trace.text(); err != nil {
+		cfg.tracef("what was linked: %v", err)
+	}
+	if size >= large && cfg.Background != nil && l.later(&m, f) == nil {
+		return
+	}
+	if m.hash, err = f.hash(); err != nil {
+		cfg.tracef("no record: %v", err)
+		return
+	}
+	m.complete(cfg, output)
+	cfg.tracef("linked %q, %d libraries, %d functions, %s", m.exec, len(m.libraries), len(m.functions), m.uuid)
+	l.sender.Send(xalt.KindLink, "link_"+m.uuid, m.text())
 }
 
 func epoch(t time.Time) string { return fmt.Sprintf("%d.%04d", t.Unix(), t.Nanosecond()/100_000) }

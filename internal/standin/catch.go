@@ -1,4 +1,4 @@
-package launch
+package standin
 
 import (
 	"syscall"
@@ -33,69 +33,67 @@ func isGo(sig syscall.Signal) bool {
 	return false
 }
 
-// forwards reports whether a signal is passed on: all but those that cannot be
-// caught, SIGCHLD, which is about our own children, and 32 and 33, which are C
-// libraries' and Go's own for talking to their threads.
-func forwards(sig syscall.Signal) bool {
-	return sig != syscall.SIGKILL && sig != syscall.SIGSTOP && sig != syscall.SIGCHLD && sig != 32 && sig != 33
+// catches reports whether a signal is caught: all but those that cannot be, and
+// 32 and 33, which are C libraries' and Go's own for talking to their threads.
+func catches(sig syscall.Signal) bool {
+	return sig != syscall.SIGKILL && sig != syscall.SIGSTOP && sig != 32 && sig != 33
 }
 
-// catch is the signals that are passed on.
-type catch struct {
-	pipe int // to read numbers from
-	C    chan syscall.Signal
+// Forwards reports whether a signal is passed on: SIGCHLD is about our own
+// children.
+func Forwards(sig syscall.Signal) bool { return catches(sig) && sig != syscall.SIGCHLD }
+
+// Signals are those that are caught.
+type Signals struct {
+	// FD is readable when some came.
+	FD int
 }
 
-// newCatch catches signals, but for those that except reports.
-func newCatch(except func(syscall.Signal) bool) (*catch, error) {
+// Catch catches signals, but for those that except reports.
+func Catch(except func(syscall.Signal) bool) (*Signals, error) {
 	var p [2]int
-	if err := syscall.Pipe2(p[:], syscall.O_CLOEXEC); err != nil {
-		return nil, err
-	}
-	if err := syscall.SetNonblock(p[1], true); err != nil { // a handler must not wait
+	if err := syscall.Pipe2(p[:], syscall.O_CLOEXEC|syscall.O_NONBLOCK); err != nil { // a handler must not wait
 		return nil, err
 	}
 	var runtimes sigaction
 	(*sigaction)(nil).set(syscall.SIGURG, &runtimes)
 	catchFD, catchPID, goHandler = uintptr(p[1]), int32(syscall.Getpid()), uintptr(runtimes[0])
-	c := &catch{pipe: p[0], C: make(chan syscall.Signal, 256)}
-	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
-		if forwards(sig) && !except(sig) {
+	c := &Signals{FD: p[0]}
+	for sig := syscall.Signal(1); sig <= MaxSignal; sig++ {
+		if catches(sig) && !except(sig) {
 			setHandler(sig)
 		}
 	}
 	return c, nil
 }
 
-// listen begins to read what was caught.
-func (c *catch) listen() {
-	go func() {
-		buf := make([]byte, 64)
-		for {
-			n, err := retry(func() (int, error) { return syscall.Read(c.pipe, buf) })
-			if n <= 0 || err != nil {
-				return
-			}
-			for _, sig := range buf[:n] {
-				c.C <- syscall.Signal(sig)
-			}
+// Take returns what was caught since, in its order.
+func (c *Signals) Take() (list []syscall.Signal) {
+	var buf [64]byte
+	for {
+		n, err := Retry(func() (int, error) { return syscall.Read(c.FD, buf[:]) })
+		if n <= 0 || err != nil {
+			return list
 		}
-	}()
+		for _, sig := range buf[:n] {
+			list = append(list, syscall.Signal(sig))
+		}
+	}
 }
 
-// rest catches what newCatch left out.
-func (c *catch) rest(excepted func(syscall.Signal) bool) {
-	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
-		if forwards(sig) && excepted(sig) {
+// Rest catches what Catch left out.
+func (c *Signals) Rest(excepted func(syscall.Signal) bool) {
+	for sig := syscall.Signal(1); sig <= MaxSignal; sig++ {
+		if catches(sig) && excepted(sig) {
 			setHandler(sig)
 		}
 	}
 }
 
-// stop lets signals have their default effect again.
-func (c *catch) stop() {
-	for sig := syscall.Signal(1); sig <= maxSignal; sig++ {
-		if forwards(sig) && !isGo(sig) {
+// Stop lets signals have their default effect again.
+func (c *Signals) Stop() {
+	for sig := syscall.Signal(1); sig <= MaxSignal; sig++ {
+		if catches(sig) && !isGo(sig) {
 			var none sigaction
 			none.set(sig, nil)
 		}

@@ -1,0 +1,158 @@
+package launch
+
+import (
+	"os"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"xaltpipe/internal/emit"
+	"xaltpipe/internal/standin"
+)
+
+// supervise waits for the program's end. It is one thread that sleeps until
+// something happens: each hand-over from thread to thread would cost as much as
+// all the rest.
+func (w *wrapper) supervise() (status int) {
+	defer func() {
+		if v := recover(); v != nil { // what remains is to wait
+			status = w.waitOnly()
+		}
+	}()
+	w.side = startSide(w)
+	debug.SetGCPercent(-1) // there is nothing to collect, and the program should not be disturbed
+	g := newGroup(w.launch.pid, func() bool { return w.side.alive })
+	g.ask = w.side.ask
+	g.stopped = func() bool { return isStopped(w.side.pid) }
+	var held syscall.Signal // by which the program is stopped, and we are not yet
+	for {
+		if e, ended := w.reap(&held); ended {
+			return w.end(e)
+		}
+		w.listen(g)
+		w.side.hear(w, g)
+		next := g.expire(time.Now())
+		if held != 0 {
+			w.stop(g, held)
+			held = 0
+			continue
+		}
+		standin.Poll(next, w.signals.FD, w.side.socket)
+	}
+}
+
+// reap takes in the changes of the program's state.
+func (w *wrapper) reap(held *syscall.Signal) (e ending, ended bool) {
+	for {
+		var ws syscall.WaitStatus
+		pid, err := standin.Retry(func() (int, error) {
+			return syscall.Wait4(w.launch.pid, &ws, syscall.WUNTRACED|syscall.WNOHANG, nil)
+		})
+		switch {
+		case err != nil:
+			// Somebody else waited for it; how it ended is lost.
+			return ending{at: time.Now()}, true
+		case pid != w.launch.pid:
+			return e, false
+		case ws.Stopped():
+			*held = ws.StopSignal()
+		case ws.Signaled():
+			return ending{at: time.Now(), known: true, signal: int(ws.Signal())}, true
+		case ws.Exited():
+			return ending{at: time.Now(), known: true, status: ws.ExitStatus()}, true
+		}
+	}
+}
+
+// waitOnly waits for the program's end and ends in the same way.
+func (w *wrapper) waitOnly() int {
+	for {
+		var ws syscall.WaitStatus
+		_, err := standin.Retry(func() (int, error) { return syscall.Wait4(w.launch.pid, &ws, 0, nil) })
+		switch {
+		case err != nil:
+			return 0
+		case ws.Signaled():
+			standin.Die(ws.Signal())
+			return 128 + int(ws.Signal())
+		case ws.Exited():
+			return ws.ExitStatus()
+		}
+	}
+}
+
+// listen takes in the signals that we got.
+func (w *wrapper) listen(g *group) {
+	for _, sig := range w.signals.Take() {
+		if standin.Forwards(sig) {
+			g.ours(sig, time.Now())
+		}
+	}
+}
+
+// stop stops us as the program is stopped, unless it is continued already or is
+// about to be.
+func (w *wrapper) stop(g *group, by syscall.Signal) {
+	if w.continued(g) || !w.stillStopped() || w.continued(g) {
+		return
+	}
+	w.side.say(msgStopped)
+	standin.Raise(by)
+	g.resumed(time.Now())
+}
+
+// stillStopped reports whether the program is stopped now. If SIGSTOP came to
+// all of us, we hear of it when all are continued, and must not stop again.
+func (w *wrapper) stillStopped() bool {
+	const looks = 3
+	for range looks {
+		if !isStopped(w.launch.pid) {
+			return false
+		}
+		standin.Pause(time.Millisecond) // who continues a group takes one after the other
+	}
+	return true
+}
+
+// continued reports whether somebody has just sent us SIGCONT, and it is not
+// known yet whether to the whole group.
+func (w *wrapper) continued(g *group) bool {
+	w.listen(g)
+	return g.awaits(syscall.SIGCONT)
+}
+
+// end sees to the end record and ends as the program did.
+func (w *wrapper) end(e ending) int {
+	if !w.side.finish(e, w.patience(e.at)) {
+		w.recordAlone(e)
+	}
+	if e.signal != 0 {
+		standin.Die(syscall.Signal(e.signal))
+		return 128 + e.signal // a signal that does not kill us, as a shell says it
+	}
+	return e.status
+}
+
+// patience is how long our end may be held up for the end record. A side job
+// that has hardly begun goes on without us, so that a program which ends at once
+// is not kept for as long again; but nothing may come on a terminal after our
+// end.
+func (w *wrapper) patience(end time.Time) time.Duration {
+	switch {
+	case w.config.EndWait != nil:
+		return time.Duration(*w.config.EndWait)
+	case w.config.Transport == emit.TransportStdout || w.getenv("XALT_TRACING") != "":
+		return emit.DefaultEndWait
+	case !w.side.ready:
+		return 0
+	}
+	return min(max(end.Sub(w.launch.start), 0), emit.DefaultEndWait)
+}
+
+// recordAlone sends the end record without a side job.
+func (w *wrapper) recordAlone(e ending) {
+	defer func() { _ = recover() }() // the program has ended well; so do we
+	w.trace("there is no side job: hashes are unknown")
+	r := newRecorder(w.config, w.Tools, w.launch, w.Environ, os.Stdout, w.trace)
+	r.sendEnd(r.runs(), e)
+}

@@ -1,0 +1,32 @@
+// Package standin is what both roles of xalt-wrap need to stand in for another
+// program: to know what they were started with, to catch signals, and to give
+// way. It does in system calls, and where there is no other way in assembly,
+// what package os does too slowly or hides.
+//
+// [Inheritance] tells which signals were ignored and which standard streams
+// closed before Go's runtime changed that. [Exec] lets a program find all that
+// as it was. [Catch] catches signals for a loop around [Poll]. [Die] ends as
+// somebody else was ended.
+//
+// To import it has an effect: where the address space is too small for Go's
+// runtime, the program that the command line names takes our place before the
+// runtime starts, see early_exec.go.
+package standin
+
+// What early.go must know of the commands.
+const (
+	// CommandName is the name of the command itself; by any other it stands in
+	// for the program of that name.
+	CommandName = "xalt-wrap"
+	// SideCommand is the first argument of the command that runs as the side job
+	// of a launch, with a socket to who started it as descriptor SideSocket.
+	SideCommand = "side-job"
+	SideSocket  = 3
+	// LinkCommand is the first argument of the command that records a link after
+	// the linker has ended. It has descriptors up to LinkLast.
+	LinkCommand = "link-job"
+	LinkLast    = 5
+)
+
+// DefaultPath is the one that execvp(3) takes if there is no PATH.
+const DefaultPath = "/bin:/usr/bin"

@@ -1,0 +1,5 @@
+package standin
+
+import "syscall"
+
+const sysStat = syscall.SYS_FSTATAT
