@@ -131,16 +131,25 @@ func checkFile(name string, stdin io.Reader, systemDirs []string) (c checked, us
 	return c, true
 }
 
+// count gives a number with its noun.
+func count(n int, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 func printChecked(stdout, stderr io.Writer, c *checked) {
 	if c.Refused != "" {
 		fmt.Fprintf(stderr, "rmap-merge: %s\n", c.Refused)
 		return
 	}
-	unit := "entries"
+	entries := count(c.Entries, "entry", "entries")
 	if c.Form == rmap.FormSpider {
-		unit = "modules"
+		entries = count(c.Entries, "module", "modules")
 	}
-	fmt.Fprintf(stdout, "%s: %s, %d %s, %d problems, %d directories without a clear owner\n", c.File, c.Form, c.Entries, unit, len(c.Problems), len(c.Conflicts))
+	fmt.Fprintf(stdout, "%s: %s, %s, %s, %s without a clear owner\n", c.File, c.Form, entries,
+		count(len(c.Problems), "problem", "problems"), count(len(c.Conflicts), "directory", "directories"))
 	for _, p := range c.Problems {
 		fmt.Fprintf(stdout, "  %s\n", p)
 	}

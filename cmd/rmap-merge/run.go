@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -160,7 +161,7 @@ func merge(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 			if rep.Changed {
 				what = "installed"
 			}
-			fmt.Fprintf(stderr, "%s%s: %d keys, %d conflicts, %d inputs in %s\n", prefix, what, rep.Keys, rep.Conflicts, len(rep.Inputs), u.Dir)
+			fmt.Fprintf(stderr, "%s%s: %s, %s, %s in %s\n", prefix, what, count(rep.Keys, "key", "keys"), count(rep.Conflicts, "conflict", "conflicts"), count(len(rep.Inputs), "input", "inputs"), u.Dir)
 		}
 		if severity(status) > severity(worst) {
 			worst = status
@@ -220,7 +221,7 @@ func tell(w io.Writer, prefix string, rep *rmap.Report, err error) int {
 		if owner == "" {
 			owner = "nobody"
 		}
-		fmt.Fprintf(w, "%snew conflict: %q goes to %s (%s); claimed by %s\n", prefix, c.Path, owner, c.Rule, strings.Join(claimants(c.Claimants), ", "))
+		fmt.Fprintf(w, "%snew conflict: %q goes to %s (%s); claimed by %s\n", prefix, c.Path, owner, c.Rule, cmp.Or(strings.Join(claimants(c.Claimants), ", "), "nobody"))
 	}
 	return status
 }

@@ -106,8 +106,8 @@ func (m *merger) checkLength(p uint32, k *Key, told map[string]bool) {
 	}
 	told[name] = true
 	m.res.Problems = append(m.res.Problems, Problem{
-		Input: m.source(p), Kind: "long-name", Path: name,
-		Text: fmt.Sprintf("module name %q of %q has %d bytes: XALT's own tables cut it to %d, xaltpipe's do not; a shorter name, or --ignore-flavor, avoids it", name, k.Path, len(name), maxName),
+		Input: m.source(p), Kind: "long-name", Path: name[:min(len(name), maxPath)],
+		Text: fmt.Sprintf("module name %s of %s has %d bytes: XALT's own tables cut it to %d, xaltpipe's do not; a shorter name, or --ignore-flavor, avoids it", show([]byte(name)), show([]byte(k.Path)), len(name), maxName),
 	})
 }
 

@@ -522,7 +522,7 @@ func hintText(data []byte) string {
 	case luaStart(t):
 		return "this is a Lua table: run spider with -o jsonReverseMapT (or -o xalt_rmapT) in place of -o reverseMapT"
 	case t[0] != '{':
-		return "there is text before the JSON document: keep spider's messages out of the file (2>/dev/null, or a log of their own)"
+		return "there is text before the JSON document, which begins with {: keep spider's messages out of the file (2>/dev/null, or a log of their own)"
 	}
 	return ""
 }

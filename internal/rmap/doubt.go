@@ -105,13 +105,15 @@ func looksLikeVersion(s string) bool {
 // .../mpich/8.1/ofi/nvidia/23.3/lib, so .../mpich/8.1/ofi/gnu/12.3/lib is
 // hardly that of the meta-module whose name spider happened to pick.
 func (m *merger) namesOther(path string, name uint32) bool {
+	base := m.baseOf(name)
 	found := false
 	rows(path, func(r row) {
+		s := shapeOf(path[r.end+1:])
+		if s == (shape{}) && alike(strings.FieldsFunc(base, isJoint), r.low[:r.slash]) {
+			return
+		}
 		for _, o := range m.doubts.modules(r) {
-			if m.names[o].pkg == m.names[name].pkg {
-				continue
-			}
-			if s, ok := shapeOf(path[r.end+1:]); ok && m.ownShapes(root{o, path[:r.end]})[s] {
+			if m.names[o].pkg != m.names[name].pkg && m.ownShapes(root{o, path[:r.end]})[s] {
 				found = true
 			}
 		}
@@ -157,12 +159,14 @@ func (d *doubter) modules(r row) []uint32 {
 
 func lengthBit(n int) uint64 { return 1 << min(n, 63) }
 
-func shapeOf(tail string) (shape, bool) {
+// shapeOf gives the shape of what is below a root; what is directly in it, as
+// bin and lib, has one shape.
+func shapeOf(tail string) shape {
 	first, _, deep := strings.Cut(tail, "/")
 	if !deep {
-		return shape{}, false
+		return shape{}
 	}
-	return shape{first, tail[strings.LastIndexByte(tail, '/')+1:], strings.Count(tail, "/")}, true
+	return shape{first, tail[strings.LastIndexByte(tail, '/')+1:], strings.Count(tail, "/")}
 }
 
 func (m *merger) newDoubter() *doubter {
@@ -197,8 +201,8 @@ func (m *merger) ownShapes(r root) map[shape]bool {
 	top := r.path + "/"
 	start, _ := slices.BinarySearch(m.paths, top)
 	for p := start; p < len(m.paths) && strings.HasPrefix(m.paths[p], top); p++ {
-		if s, ok := shapeOf(m.paths[p][len(top):]); ok && m.claims(uint32(p), r.owner) {
-			shapes[s] = true
+		if m.claims(uint32(p), r.owner) {
+			shapes[shapeOf(m.paths[p][len(top):])] = true
 		}
 	}
 	m.doubts.own[r] = shapes
@@ -211,8 +215,7 @@ func (m *merger) ownShapes(r root) map[shape]bool {
 // .../oneapi/mkl/2023.1/lib/intel64 is mkl/2023.1's. The module tbb/2023.1, if
 // there is one, is hidden then by the one for everything.
 func (m *merger) namesTree(path string, name uint32) bool {
-	base := lower(packageName(m.names[name].name))
-	base = base[strings.LastIndexByte(base, '/')+1:]
+	base := m.baseOf(name)
 	words := strings.FieldsFunc(base, isJoint)
 	if len(words) < 2 || !slices.ContainsFunc(words, func(w string) bool { return hasComponent(lower(path), w) }) {
 		return false
@@ -229,6 +232,19 @@ func (m *merger) namesTree(path string, name uint32) bool {
 		found = m.doubts.packages[place{above, path[r.end+1:]}]
 	})
 	return found
+}
+
+// baseOf gives the last component of a module's name before its version, in
+// lower case.
+func (m *merger) baseOf(name uint32) string {
+	base := lower(packageName(m.names[name].name))
+	return base[strings.LastIndexByte(base, '/')+1:]
+}
+
+// alike tells whether one of the words of a module's name is in the name of a
+// package, or that in a word.
+func alike(words []string, pkg string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(pkg, w) || strings.Contains(w, pkg) })
 }
 
 // namedAfter tells whether one of the words is a component of a path, and none

@@ -7,6 +7,12 @@ import (
 	"strings"
 )
 
+// maxFlavors bounds the flavors of an entry, in bytes together.
+const (
+	maxFlavors  = 1 << 20
+	longFlavors = "its flavors are longer than 1 MiB"
+)
+
 type shortID struct{ module, flavor uint32 }
 
 func (r *inputReader) reverseMap() error {
@@ -52,7 +58,10 @@ func (r *inputReader) entry(off int, fl flaw) error {
 		}
 		text := string(s)
 		name, f := splitFlavor(text)
-		if bad = badName(name); bad != "" {
+		if bad = badName(name); bad == "" && len(f) > maxFlavors {
+			bad = longFlavors
+		}
+		if bad != "" {
 			break
 		}
 		mod = r.noteModule([]byte(name), nil)
@@ -153,9 +162,14 @@ func (r *inputReader) object1(at int) (mod, flavor uint32, k kind, fl flaw, bad 
 	if err != nil {
 		return 0, 0, 0, 0, "", err
 	}
-	if len(r.pkg) == 0 {
+	switch {
+	case len(r.pkg) == 0:
 		bad = "it names no module (pkg)"
-	} else {
+	case len(r.list) > maxFlavors && flavors != none:
+		bad = longFlavors
+	case len(r.file) > maxPath:
+		bad = "the path of its modulefile is longer than 4096 bytes"
+	default:
 		bad = badName(string(r.pkg))
 	}
 	if flavors == none {
@@ -221,6 +235,8 @@ func badName(name string) string {
 	switch {
 	case name == "":
 		return "the module name is empty"
+	case len(name) > maxPath:
+		return "the module name is longer than 4096 bytes"
 	case name[0] == '/' || name[len(name)-1] == '/' || strings.Contains(name, "//"):
 		return "a component of the module name is empty"
 	case strings.IndexByte(name, 0) >= 0:
@@ -229,8 +245,12 @@ func badName(name string) string {
 	return ""
 }
 
-// flavorsID gives the number of the flavors in r.list.
+// flavorsID gives the number of the flavors in r.list; those that are too long
+// have none.
 func (r *inputReader) flavorsID() uint32 {
+	if len(r.list) > maxFlavors {
+		return 0
+	}
 	var list []string
 	for f := range strings.SplitSeq(strings.TrimSuffix(string(r.list), "\x00"), "\x00") {
 		list = append(list, flavorText(f))
@@ -344,7 +364,7 @@ func (r *inputReader) libs() error {
 		switch {
 		case err != nil:
 			return err
-		case fl != 0 || len(s) == 0 || bytes.IndexByte(s, '/') >= 0 || bytes.IndexByte(s, 0) >= 0:
+		case fl != 0 || len(s) == 0 || len(s) > 255 || bytes.IndexByte(s, '/') >= 0 || bytes.IndexByte(s, 0) >= 0:
 			r.problem(off, "xlibmap", "%s in xlibmap is no file name: left out", show(s))
 		default:
 			r.in.Libs = append(r.in.Libs, string(s))

@@ -212,7 +212,7 @@ func parseInput(data []byte, label, file string, shop *workshop) (*Input, error)
 		return nil, err
 	}
 	if r.peek() != 0 || r.pos < len(data) {
-		if data[r.pos] == '{' || data[r.pos] == '[' {
+		if data[r.pos] == '{' {
 			return nil, r.errAt(r.pos, "a second document begins here: was the file appended to (>> in place of >)?")
 		}
 		return nil, r.errAt(r.pos, "text after the document: %q; keep other output out of the file", excerpt(data[r.pos:]))

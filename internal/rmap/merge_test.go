@@ -375,6 +375,13 @@ func TestRules(t *testing.T) {
 			rmap.RuleNamed,
 		},
 		{
+			"the path names another module that owns the directory beside",
+			[]*rmap.Input{input(t, "a", "/s/Hdf/1.2/bin hdf/1.2 bin", "/s/Hdf/1.2/lib site-all/7", "/s/Hdf/1.2/lib64 hdf-extra/1", "/s/fftw/3/bin all/7 bin", "/s/fftw/3/lib all/7")},
+			rmap.Options{},
+			map[string]string{"/s/Hdf/1.2/bin": "hdf/1.2", "/s/Hdf/1.2/lib64": "hdf-extra/1", "/s/fftw/3/bin": "all/7", "/s/fftw/3/lib": "all/7"},
+			rmap.RuleNamed,
+		},
+		{
 			"the same, and spider-json says it is so",
 			[]*rmap.Input{input(t, "a", "/opt/mpi/8.1/ofi/x/1/lib v-mpi/8.1", "/opt/mpi/8.1/ofi/y/2/lib all/23"), spider(t, "all/23 - /opt/mpi/8.1/ofi/y/2/lib")},
 			rmap.Options{},

@@ -149,7 +149,14 @@ func find(dirs []string, syshost string) (string, error) {
 			return name, err
 		}
 	}
-	return "", fmt.Errorf("%w in %s; rmap-merge -o DIR makes one", ErrNotFound, strings.Join(dirs, ":"))
+	where := strings.Join(dirs, ":")
+	if others, err := Machines(dirs); err == nil && len(others) > 0 {
+		if len(others) > 5 {
+			others = append(others[:5], "...")
+		}
+		return "", fmt.Errorf("%w in %s; there are those of the machines %s", ErrNotFound, where, strings.Join(others, ", "))
+	}
+	return "", fmt.Errorf("%w in %s; rmap-merge -o DIR makes one", ErrNotFound, where)
 }
 
 func findLevel(dirs []string) (string, error) {

@@ -16,6 +16,7 @@ func (r *inputReader) spiderPackage() error {
 		m := spiderModule{module: module{file: string(key)}, line: int32(r.lineOf(off))}
 		paths := len(r.claims)
 		var parents [][]string
+		size := 0 // of the parents
 		err := r.object(func(key []byte, _ int, _ flaw) error {
 			switch string(key) {
 			case "fullName", "mpath", "wV":
@@ -58,7 +59,9 @@ func (r *inputReader) spiderPackage() error {
 						}
 						s, f, err := r.str()
 						fl |= f
-						p = append(p, string(s))
+						if size += len(s); size <= maxFlavors {
+							p = append(p, string(s))
+						}
 						return err
 					})
 					parents = append(parents, p)
@@ -70,13 +73,22 @@ func (r *inputReader) spiderPackage() error {
 		if err != nil {
 			return err
 		}
-		switch {
-		case badName(m.name) != "" || !strings.HasPrefix(m.file, "/"):
+		if m.name == "" || !strings.HasPrefix(m.file, "/") {
 			r.claims = r.claims[:paths]
 			return nil // not a modulefile: a key that some other program added
+		}
+		bad := badName(m.name)
+		switch {
 		case fl&(flawUTF8|flawSurrogate) != 0:
+			bad = "it is not UTF-8"
+		case len(m.file) > maxPath:
+			bad = "its path is longer than PATH_MAX (4096)"
+		case size > maxFlavors:
+			bad = longFlavors
+		}
+		if bad != "" {
 			r.claims = r.claims[:paths]
-			r.problem(off, "dropped-entry", "module %s left out: it is not UTF-8", show([]byte(m.file)))
+			r.problem(off, "dropped-entry", "module %s left out: %s", show([]byte(m.file)), bad)
 			return nil
 		}
 		for _, p := range parents {
