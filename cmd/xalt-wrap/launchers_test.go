@@ -204,3 +204,61 @@ func TestHydra(t *testing.T) {
 		t.Errorf("runs, tasks and statuses: %s", n)
 	}
 }
+
+// TestContainers: of a program in an image its path there is recorded, and
+// nothing of the file out here that has the same path; of an image's own program
+// the runtime is.
+func TestContainers(t *testing.T) {
+	stub, err := os.ReadFile(filepath.Join(built, "stub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, tt := range []struct {
+		args      []string
+		exec      string // @ is the directory of the runtimes
+		container string
+	}{
+		{[]string{"apptainer", "exec", "--nv", "img.sif", "/bin/sh", "-c", "x"}, "/bin/sh", "img.sif"},
+		{[]string{"singularity", "exec", "docker://me/app:1", "sh"}, "sh", "docker://me/app:1"},
+		{[]string{"apptainer", "run", "img.sif", "/bin/sh"}, "@/apptainer", "img.sif"},
+		{[]string{"podman", "run", "--rm", "-v", "/a:/b", "me/app:1", "/bin/sh", "x"}, "/bin/sh", "me/app:1"},
+		{[]string{"podman", "run", "me/app:1"}, "@/podman", "me/app:1"},
+		{[]string{"docker", "run", "-e", "A=b", "me/app:1", "./sh"}, "./sh", "me/app:1"},
+		{[]string{"shifter", "--image=docker:ubuntu:22.04", "/bin/sh"}, "/bin/sh", "docker:ubuntu:22.04"},
+		{[]string{"srun", "-n", "4", "apptainer", "exec", "img.sif", "/bin/sh"}, "/bin/sh", "img.sif"},
+		{[]string{"srun", "-n", "4", "--container-image=me/app:1", "/bin/sh"}, "/bin/sh", "me/app:1"},
+		{[]string{"srun", "-n", "4", "shifter", "/bin/sh"}, "/bin/sh", "shifter"},
+	} {
+		t.Run(fmt.Sprintf("%d %s", i, tt.args[0]), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, tt.args[0]), stub, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "sh"), stub, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			cmd := s.command(true, tt.args...)
+			cmd.Dir = dir
+			cmd.Env = append(slices.Clone(s.env), "PATH="+dir+":/usr/bin:/bin", "STUB_OUT="+filepath.Join(dir, "out"))
+			if got := runCommand(t, cmd); got != (result{status: 7}) {
+				t.Fatalf("%+v", got)
+			}
+			for _, part := range []string{".aaa.", ".zzz."} {
+				r := gjson.Parse(s.text("run.", part))
+				exec := r.Get("userT.exec_path").String()
+				if exec != strings.ReplaceAll(tt.exec, "@", dir) || r.Get("userT.container").String() != tt.container {
+					t.Errorf("%s in %s", exec, r.Get("userT.container"))
+				}
+				outside := strings.HasPrefix(tt.exec, "@")
+				if known := r.Get("hash_id").String() != "unknown"; known != outside {
+					t.Errorf("hash %s", r.Get("hash_id"))
+				}
+				if !outside && (r.Get("libA.#").Num != 0 || r.Get("userT.exec_type").String() != "unknown" || r.Get("userT.execModify").String() != "unknown") {
+					t.Errorf("of a file out here: %s", r.Raw)
+				}
+			}
+		})
+	}
+}
