@@ -33,7 +33,7 @@ func (t tests) Run() int {
 	}
 	defer os.RemoveAll(dir)
 	_ = os.Chmod(dir, 0o755)
-	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "xaltpipe/cmd/xalt-wrap", "xaltpipe/cmd/syslog2db", "./testdata/probe")
+	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "xaltpipe/cmd/xalt-wrap", "xaltpipe/cmd/syslog2db", "./testdata/probe", "./testdata/stub")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)

@@ -56,6 +56,7 @@ func parseJob(name, file string, args []string, getenv func(string) string) laun
 		if p.Image == "" {
 			program.Container = p.Container
 		}
+		program.Inside = p.Path != "" && program.Container != ""
 		if program.Path == "" { // the image's own program, in the hands of its runtime
 			program.Path = p.Start
 		}

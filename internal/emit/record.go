@@ -46,6 +46,7 @@ type Run struct {
 	ExecTime  time.Time
 	Cwd       string
 	Container string // image, empty if there is none
+	Inside    bool   // Exec is a path in there
 	Libraries []Library
 	Ancestors []Process
 	Env       []Variable

@@ -147,3 +147,21 @@ func absolute(path string) string {
 	}
 	return abs
 }
+
+// seeksItself reports whether a program that is called by its bare name looks
+// for itself on PATH, where it would find us, to learn where its own files are.
+// Hydra, the launcher of MPICH and Intel MPI, does, and starts what stands
+// beside it; Open MPI may stand there too, and takes a path for an order to set
+// up its directory on all nodes.
+func seeksItself(path string) bool {
+	dir, name := filepath.Split(path)
+	if !strings.HasPrefix(name, "mpi") {
+		return false
+	}
+	var st syscall.Stat_t
+	if syscall.Stat(dir+"hydra_pmi_proxy", &st) != nil && syscall.Stat(dir+"hydra_bstrap_proxy", &st) != nil {
+		return false
+	}
+	real := filepath.Base(absolute(path))
+	return real != "orterun" && real != "prterun" && !strings.HasSuffix(real, ".openmpi")
+}

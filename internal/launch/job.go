@@ -15,8 +15,10 @@ type Program struct {
 	Args    []string // with the program's name as the first
 	Tasks   int      // 0: unknown
 	Threads int      // of a task; 0: unknown
-	// Container is the image if it runs in one.
+	// Container is the image if it runs in one, and Inside tells that Path is one
+	// in there, where this process cannot look.
 	Container string
+	Inside    bool
 }
 
 // Job is what a launcher's command line says.

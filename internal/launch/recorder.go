@@ -117,13 +117,16 @@ func (r *recorder) runs() []emit.Run {
 		if len(runs) > 0 {
 			uuid = emit.NewUUID(l.start)
 		}
-		executable := r.executable(p.Path)
+		executable, kind := p.Path, emit.Unknown // of a file in an image nothing more is known
+		if !p.Inside {
+			executable, kind = r.executable(p.Path), "binary"
+		}
 		if !r.config.Keeps(executable, r.host, r.user) {
 			continue
 		}
 		run := emit.Run{
-			UUID: uuid, Syshost: r.syshost, User: r.user, Args: boundArgs(r.config.Redact(l.args)), Exec: executable, ExecType: "binary", ExecHash: emit.Unknown,
-			Cwd: cwd, Container: p.Container, Ancestors: tree, Env: env, Job: job, Start: l.start,
+			UUID: uuid, Syshost: r.syshost, User: r.user, Args: boundArgs(r.config.Redact(l.args)), Exec: executable, ExecType: kind, ExecHash: emit.Unknown,
+			Cwd: cwd, Container: p.Container, Inside: p.Inside, Ancestors: tree, Env: env, Job: job, Start: l.start,
 			Probability: r.config.Chance(), Sampling: r.config.Chance() < 1,
 			Tasks: p.Tasks, Threads: p.Threads, Nodes: parsed.Nodes, GPUs: emit.GPUs(r.getenv),
 			Measured: []emit.Measure{{Name: "03_BuildEnvT_____", Time: envTime}, {Name: "04_WalkProcTree__", Time: treeTime}},
@@ -171,6 +174,10 @@ func (r *recorder) tree() []emit.Process {
 
 // detail adds what has to be read from files: hash, watermark, libraries.
 func (r *recorder) detail(run *emit.Run) {
+	run.Libraries = []emit.Library{}
+	if run.Inside { // a file of that name out here is another one, or none
+		return
+	}
 	began := time.Now()
 	budget := r.config.HashLimit
 	info, err := os.Stat(run.Exec)
@@ -182,7 +189,6 @@ func (r *recorder) detail(run *emit.Run) {
 	run.Measured = append(run.Measured, emit.Measure{Name: "02_Sha1_exec_____", Time: time.Since(began)})
 	run.Watermark = r.tools.watermark(run.Exec)
 	began = time.Now()
-	run.Libraries = []emit.Library{}
 	for _, lib := range r.tools.libraries(run.Exec, r.getenv) {
 		hash := "0"
 		if r.config.HashLibraries {

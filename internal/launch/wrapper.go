@@ -88,12 +88,13 @@ type wrapper struct {
 }
 
 // argv is the program's command line. Called by its name, the program sees
-// that name; called by a path to us, it must not take our directory for its own.
+// that name; called by a path to us, it must not take our directory for its own,
+// nor may it find us when it looks for itself on PATH.
 func (w *wrapper) argv() []string {
-	if !w.Link || !strings.Contains(w.Args[0], "/") {
-		return w.Args
+	if strings.Contains(w.Args[0], "/") && w.Link || !strings.Contains(w.Args[0], "/") && seeksItself(w.path) {
+		return append([]string{w.path}, w.Args[1:]...)
 	}
-	return append([]string{w.path}, w.Args[1:]...)
+	return w.Args
 }
 
 // find returns the path of the real program.

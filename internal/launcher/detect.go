@@ -61,7 +61,6 @@ func contentSigns() []sign {
 		{PALS, "libpals.so"},
 		{MPT, "libarray.so"},
 		{MPT, "MPI_SGI"},
-		{MPT, "mpt_"},
 		{PRRTE, "libprrte.so"},
 		{OpenMPI, "libopen-rte.so"},
 		{OpenMPI, "libopen-pal.so"},

@@ -52,7 +52,7 @@ func earlyExec(argv unsafe.Pointer) {
 		return
 	}
 	name := earlyWord(argv, 0)
-	if slash { // as launch does
+	if slash || earlyHydra() { // as launch does
 		earlySet(argv, 0, unsafe.Pointer(&earlyPath))
 	}
 	if errno := earlyGuarded(argv, environ); errno == syscall.ENOEXEC {
@@ -204,6 +204,29 @@ func earlyUsable() int {
 		return unusable
 	}
 	return usable
+}
+
+// earlyHydra reports whether the program in earlyPath stands beside a file of
+// Hydra's, and may look for itself on PATH.
+func earlyHydra() bool {
+	base, _ := earlyBase(unsafe.Pointer(&earlyPath))
+	const file = "hydra_pmi_proxy\x00"
+	if earlyPrefix(base, "mpi") == nil {
+		return false
+	}
+	at := int(uintptr(base) - uintptr(unsafe.Pointer(&earlyPath)))
+	if at+len(file) > len(earlyPath) {
+		return false
+	}
+	var before [len(file)]byte
+	for i := range len(file) {
+		before[i], earlyPath[at+i] = earlyPath[at+i], file[i]
+	}
+	_, _, errno := syscall.RawSyscall6(sysStat, atCWD, uintptr(unsafe.Pointer(&earlyPath)), uintptr(unsafe.Pointer(&earlyFile)), 0, 0, 0)
+	for i := range len(file) {
+		earlyPath[at+i] = before[i]
+	}
+	return errno == 0
 }
 
 // earlyVariable returns the value of a variable, whose name ends with =, nil if
