@@ -351,7 +351,7 @@ func (m *merger) addMemory(mem *Memory) (done func()) {
 	}
 	s := &stream{from: fromMemory, memory: &memoryReader{in: bufio.NewReaderSize(text, encodeChunk)}}
 	s.memory.header(func(r *remembered) {
-		id := uint32(dead)
+		id := dead
 		if at := findModule(m, r.name, r.file); at.found {
 			id = at.id
 		} else if mod := (module{string(r.name), string(r.file)}); m.alive(mod, r.day) {

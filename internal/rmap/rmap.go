@@ -415,13 +415,6 @@ func (b *builder) keep(key []byte) string {
 	return b.chunk.String()[start:]
 }
 
-// keepString likewise copies a string, so that what it is part of can go.
-func (b *builder) keepString(key string) string {
-	start := b.room(len(key))
-	b.chunk.WriteString(key)
-	return b.chunk.String()[start:]
-}
-
 func (b *builder) room(n int) (start int) {
 	const size = 256 << 10
 	if b.chunk == nil || b.chunk.Cap()-b.chunk.Len() < n {
