@@ -138,7 +138,7 @@ func version(s *syscall.Stat_t) string {
 func (m *made) encode(output *syscall.Stat_t) []byte {
 	texts := []string{
 		version(output), m.uuid, m.program, m.path, m.user, m.host, m.syshost, m.wd, m.exec, strconv.FormatInt(m.time.UnixNano(), 10),
-		m.object, string(m.form),
+		m.object, string([]byte{byte(m.form)}),
 	}
 	var p []byte
 	for _, s := range append(texts, m.line...) {

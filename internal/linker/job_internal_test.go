@@ -157,6 +157,7 @@ func FuzzDecodeMade(f *testing.F) {
 		form:   asMap, told: []byte("LOAD a.o\n"), object: "/proc/self/fd/9",
 	}
 	f.Add(m.encode(&syscall.Stat_t{Size: 7}))
+	f.Add((&made{form: 255}).encode(&syscall.Stat_t{})) // a form is a byte, not a character
 	f.Add([]byte{1, 0, 0, 0, 'x'})
 	f.Add([]byte{255, 255, 255, 255})
 	f.Fuzz(func(t *testing.T, text []byte) {
