@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -16,12 +18,25 @@ import (
 type terminal struct {
 	t      *testing.T
 	master *os.File
+	shell  int
+	name   string
 	seen   bytes.Buffer // everything that came
 	at     int          // up to where it was waited for
 }
 
+// ioctl leaves the file as it is, so that reads may have a deadline.
 func ioctl(f *os.File, request uintptr, argument unsafe.Pointer) error {
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), request, uintptr(argument)); errno != 0 {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var errno syscall.Errno
+	if err := conn.Control(func(fd uintptr) {
+		_, _, errno = syscall.Syscall(syscall.SYS_IOCTL, fd, request, uintptr(argument))
+	}); err != nil {
+		return err
+	}
+	if errno != 0 {
 		return errno
 	}
 	return nil
@@ -54,7 +69,7 @@ func newTerminal(t *testing.T, s *site) *terminal {
 	}
 	_ = slave.Close()
 	t.Cleanup(func() { _ = shell.Process.Kill(); _ = shell.Wait() })
-	return &terminal{t: t, master: master}
+	return &terminal{t: t, master: master, name: slave.Name(), shell: shell.Process.Pid}
 }
 
 func (x *terminal) send(text string) {
@@ -64,10 +79,43 @@ func (x *terminal) send(text string) {
 	}
 }
 
+// settle waits until a process group has had the terminal for a while and the
+// shell sleeps: an interactive bash loses what comes while it is changing its
+// terminal, and takes a job that has just stopped for one that runs.
+func (x *terminal) settle(pgrp int) {
+	x.t.Helper()
+	const looks = 8
+	for seen, deadline := 0, time.Now().Add(time.Minute); seen < looks; time.Sleep(5 * time.Millisecond) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", x.shell))
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		_, after, _ := strings.Cut(string(text), ") ")
+		if f := strings.Fields(after); f[0] == "S" && f[5] == strconv.Itoa(pgrp) { // state and tpgid of proc(5)
+			seen++
+		} else {
+			seen = 0
+		}
+		if time.Now().After(deadline) {
+			x.t.Fatalf("the terminal is not for %d; seen:\n%s\n%s", pgrp, x.seen.String(), x.state())
+		}
+	}
+}
+
+// command types a line for the shell.
+func (x *terminal) command(line string) {
+	x.t.Helper()
+	x.settle(x.shell)
+	x.send(line + "\n")
+}
+
 // wait reads until the words come, after what was waited for before.
 func (x *terminal) wait(words string) {
 	x.t.Helper()
 	buf := make([]byte, 4096)
+	if err := x.master.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		x.t.Fatal(err)
+	}
 	for {
 		if i := bytes.Index(x.seen.Bytes()[x.at:], []byte(words)); i >= 0 {
 			x.at += i + len(words)
@@ -75,10 +123,16 @@ func (x *terminal) wait(words string) {
 		}
 		n, err := x.master.Read(buf)
 		if err != nil {
-			x.t.Fatalf("waiting for %q: %v; seen:\n%s", words, err, x.seen.String())
+			x.t.Fatalf("waiting for %q: %v; seen:\n%s\n%s", words, err, x.seen.String(), x.state())
 		}
 		x.seen.Write(buf[:n])
 	}
+}
+
+// state describes who has the terminal and how it is set.
+func (x *terminal) state() string {
+	out, err := exec.Command("sh", "-c", "ps -eo pid,ppid,pgid,tpgid,stat,tty,wchan:20,args | grep -E 'pts|TPGID'; stty -a <"+x.name).CombinedOutput()
+	return fmt.Sprintf("%s%v", out, err)
 }
 
 // TestTerminal: a program in the foreground reads, is interrupted, stopped,
@@ -94,7 +148,7 @@ func TestTerminal(t *testing.T) {
 			if wrapped {
 				command = wrapBinary() + " -- " + command
 			}
-			x.send(command + "\n")
+			x.command(command)
 			x.wait("ready ")
 			x.wait("\n")
 			var pid, parent int
@@ -126,38 +180,53 @@ func TestTerminal(t *testing.T) {
 				t.Fatal(err)
 			}
 			only(28)
-			for range 2 {
+			job := pid // the process group's leader
+			if wrapped {
+				job = parent
+			}
+			stop := func() {
+				t.Helper()
+				x.settle(job)
 				x.send("\x1a")
 				x.wait("Stopped")
 				x.wait("prompt> ")
-				x.send("fg\n")
-				x.wait("\n")
+			}
+			resume := func() {
+				t.Helper()
+				x.command("fg")
+				x.wait("fg\r\n")
+				x.settle(job)
+			}
+			for range 2 {
+				stop()
+				resume()
 				x.send("again\n")
 				x.wait("line again")
 			}
-			x.send("\x1a")
-			x.wait("Stopped")
-			x.wait("prompt> ")
-			x.send("bg\n") // it reads from the terminal, which stops it
+			stop()
+			x.command("bg") // it reads from the terminal, which stops it
 			x.wait("prompt> ")
 			waitState(t, pid, "T")
-			if wrapped {
-				waitState(t, parent, "T")
-			}
-			x.send("fg\n")
-			x.wait("\n")
+			waitState(t, job, "T")
+			x.command("jobs")
+			x.wait("Stopped")
+			x.wait("prompt> ")
+			resume()
 			x.send("third\n")
 			x.wait("line third")
+			x.settle(job)
 			x.send("\x04")
 			x.wait("prompt> ")
-			x.send("echo status=$?\n")
+			x.command("echo status=$?")
 			x.wait("status=5")
-			x.send(strings.Replace(command, filepath.Join(built, "probe"), "sleep 98765", 1) + "; echo status=$?\n")
+			x.wait("prompt> ")
+			x.command(strings.Replace(command, filepath.Join(built, "probe"), "sleep 98765", 1) + "; echo status=$?")
 			x.wait("\n")
 			waitChild(t, "sleep\x0098765\x00")
+			time.Sleep(50 * time.Millisecond) // the shell's handlers
 			x.send("\x03")
 			x.wait("prompt> ")
-			x.send("echo after=$?\n")
+			x.command("echo after=$?")
 			x.wait("after=130")
 			for _, signal := range []int{2, 3, 28} {
 				if n := strings.Count(x.seen.String(), fmt.Sprintf("signal %d\r\n", signal)); n != 1 {

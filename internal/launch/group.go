@@ -37,8 +37,9 @@ type group struct {
 const groupGrace = 100 * time.Millisecond
 
 type arrival struct {
-	sig syscall.Signal
-	at  time.Time
+	sig  syscall.Signal
+	at   time.Time
+	void bool // overtaken: it has no effect any more
 }
 
 func newGroup(pid int, reporter func() bool) *group {
@@ -54,8 +55,9 @@ const lasting = time.Second
 
 // ours takes in a signal that we got.
 func (g *group) ours(sig syscall.Signal, now time.Time) {
+	overtake(g.waiting, sig)
 	for i, c := range g.credit {
-		if c.sig == sig && now.Sub(c.at) < lasting {
+		if c.sig == sig && !c.void && now.Sub(c.at) < lasting {
 			g.credit = append(g.credit[:i], g.credit[i+1:]...)
 			return
 		}
@@ -68,7 +70,26 @@ func (g *group) ours(sig syscall.Signal, now time.Time) {
 		}
 		return
 	}
-	g.waiting = append(g.waiting, arrival{sig, now})
+	if sig == syscall.SIGCONT && g.awaits(sig) {
+		return // once is enough, and a SIGSTOP may have taken one from the side job
+	}
+	g.waiting = append(g.waiting, arrival{sig: sig, at: now})
+}
+
+// overtake takes in that a signal takes back others: the kernel takes a pending
+// SIGCONT from who gets a signal that stops, and the other way round. So of two
+// that came to all of us in short order the side job may report one, or we may
+// have got one.
+func overtake(list []arrival, by syscall.Signal) {
+	for i, a := range list {
+		if by == syscall.SIGCONT && stops(a.sig) || stops(by) && a.sig == syscall.SIGCONT {
+			list[i].void = true
+		}
+	}
+}
+
+func stops(sig syscall.Signal) bool {
+	return sig == syscall.SIGTSTP || sig == syscall.SIGTTIN || sig == syscall.SIGTTOU
 }
 
 // report takes in a message of the side job.
@@ -84,7 +105,7 @@ func (g *group) report(m []byte, now time.Time) {
 
 // awaits reports whether a signal of ours has not been reported yet.
 func (g *group) awaits(sig syscall.Signal) bool {
-	return slices.ContainsFunc(g.waiting, func(a arrival) bool { return a.sig == sig })
+	return slices.ContainsFunc(g.waiting, func(a arrival) bool { return a.sig == sig && !a.void })
 }
 
 // resumed begins the waiting anew after this process was stopped.
@@ -96,6 +117,7 @@ func (g *group) resumed(now time.Time) {
 
 // theirs takes in a report.
 func (g *group) theirs(sig syscall.Signal, now time.Time) {
+	overtake(g.credit, sig)
 	for i, a := range g.waiting {
 		if a.sig == sig {
 			g.waiting = append(g.waiting[:i], g.waiting[i+1:]...)
@@ -108,7 +130,7 @@ func (g *group) theirs(sig syscall.Signal, now time.Time) {
 			kept = append(kept, c)
 		}
 	}
-	g.credit = append(kept, arrival{sig, now})
+	g.credit = append(kept, arrival{sig: sig, at: now})
 }
 
 // expire does what is due, and returns how long nothing is.
@@ -146,7 +168,9 @@ func (g *group) lost() { g.asked = time.Time{} }
 // it came.
 func (g *group) pass(at time.Time) {
 	for len(g.waiting) > 0 && at.Sub(g.waiting[0].at) >= groupGrace {
-		_ = g.kill(g.pid, g.waiting[0].sig)
+		if a := g.waiting[0]; !a.void {
+			_ = g.kill(g.pid, a.sig)
+		}
 		g.waiting = g.waiting[1:]
 	}
 }

@@ -13,6 +13,7 @@ import (
 // side job is stopped).
 func TestGroup(t *testing.T) {
 	const term, intr, winch = syscall.SIGTERM, syscall.SIGINT, syscall.SIGWINCH
+	const tstp, ttin, cont = syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGCONT
 	type step struct {
 		what byte
 		sig  syscall.Signal
@@ -40,6 +41,13 @@ func TestGroup(t *testing.T) {
 		{"another signal is reported", false, false, []step{{'o', term, 0}, {'t', intr, 5}, {'x', 0, 120}, {'a', 0, 121}}, []syscall.Signal{term}},
 		{"an old report does not count", false, false, []step{{'t', term, 0}, {'o', term, 1500}, {'x', 0, 1660}, {'a', 0, 1661}}, []syscall.Signal{term}},
 		{"in order", false, false, []step{{'o', term, 0}, {'o', intr, 1}, {'o', winch, 2}, {'x', 0, 120}, {'a', 0, 121}}, []syscall.Signal{term, intr, winch}},
+		{"continued and stopped, one report", false, false, []step{{'o', cont, 0}, {'o', tstp, 5}, {'t', tstp, 9}, {'x', 0, 120}, {'a', 0, 121}}, nil},
+		{"stopped and continued, one report", false, false, []step{{'o', ttin, 0}, {'o', cont, 5}, {'t', cont, 9}, {'x', 0, 120}, {'a', 0, 121}}, nil},
+		{"stopped and continued, us alone", false, false, []step{{'o', term, 0}, {'o', ttin, 1}, {'o', cont, 5}, {'x', 0, 120}, {'a', 0, 121}}, []syscall.Signal{term, cont}},
+		{"continued twice, one report", false, false, []step{{'o', cont, 0}, {'o', cont, 50}, {'t', cont, 60}, {'x', 0, 160}, {'a', 0, 161}}, nil},
+		{"continued and stopped, all, and continued, us alone", false, false, []step{{'o', cont, 0}, {'o', tstp, 5}, {'o', cont, 9}, {'t', cont, 10}, {'t', tstp, 10}, {'x', 0, 120}, {'a', 0, 121}}, []syscall.Signal{cont}},
+		{"continued, all, and stopped, us alone", false, false, []step{{'o', cont, 0}, {'o', tstp, 5}, {'t', cont, 9}, {'x', 0, 120}, {'a', 0, 121}, {'o', cont, 130}, {'x', 0, 240}, {'a', 0, 241}}, []syscall.Signal{tstp, cont}},
+		{"continued and stopped, we got one", false, false, []step{{'t', cont, 0}, {'t', tstp, 5}, {'o', tstp, 9}, {'o', cont, 20}, {'x', 0, 120}, {'a', 0, 121}}, []syscall.Signal{cont}},
 		{"without side job", true, false, []step{{'o', term, 0}, {'o', intr, 0}}, []syscall.Signal{term, intr}},
 		{"without side job in the foreground", true, true, []step{{'o', term, 0}, {'o', intr, 0}}, []syscall.Signal{term}},
 	} {

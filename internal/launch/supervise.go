@@ -26,18 +26,21 @@ func (w *wrapper) supervise() (status int) {
 	g.stopped = func() bool { return isStopped(w.side.pid) }
 	var held syscall.Signal // by which the program is stopped, and we are not yet
 	for {
+		w.listen(g) // always before it is looked what SIGCHLD tells of
+		w.side.hear(w, g)
 		if e, ended := w.reap(&held); ended {
 			return w.end(e)
 		}
-		w.listen(g)
-		w.side.hear(w, g)
-		next := g.expire(time.Now())
 		if held != 0 {
-			w.stop(g, held)
-			held = 0
-			continue
+			e, ended, decided := w.stop(g, &held)
+			if ended {
+				return w.end(e)
+			}
+			if decided {
+				continue
+			}
 		}
-		standin.Poll(next, w.signals.FD, w.side.socket)
+		standin.Poll(g.expire(time.Now()), w.signals.FD, w.side.socket)
 	}
 }
 
@@ -90,15 +93,25 @@ func (w *wrapper) listen(g *group) {
 	}
 }
 
-// stop stops us as the program is stopped, unless it is continued already or is
-// about to be.
-func (w *wrapper) stop(g *group, by syscall.Signal) {
-	if w.continued(g) || !w.stillStopped() || w.continued(g) {
-		return
+// stop stops us as the program is stopped, unless it is continued already, and
+// takes note in held. It is not decided while the program may be about to be.
+func (w *wrapper) stop(g *group, held *syscall.Signal) (e ending, ended, decided bool) {
+	if !w.stillStopped() {
+		*held = 0
+		return e, false, true
+	}
+	continued := w.continued(g)
+	if e, ended = w.reap(held); ended {
+		return e, true, true
+	}
+	if continued {
+		return e, false, false
 	}
 	w.side.say(msgStopped)
-	standin.Raise(by)
+	standin.Raise(*held)
 	g.resumed(time.Now())
+	*held = 0
+	return e, false, true
 }
 
 // stillStopped reports whether the program is stopped now. If SIGSTOP came to

@@ -171,11 +171,12 @@ func run(path string, args, env []string, files []uintptr) (result, error) {
 	}
 	var r result
 	for {
+		caught := signals.Take() // before it is looked what SIGCHLD tells of
 		pid, err := standin.Retry(func() (int, error) { return syscall.Wait4(child, &r.status, syscall.WNOHANG, nil) })
 		if err != nil {
 			return result{}, err
 		}
-		for _, sig := range signals.Take() {
+		for _, sig := range caught {
 			if passesOn(sig) {
 				r.interrupted = true
 				if pid == 0 {
