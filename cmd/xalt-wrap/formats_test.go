@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"xaltpipe/internal/oracle"
 )
 
 // wireLine is XALT 3.2.4's form of a line, with its order of fields.
@@ -35,21 +37,8 @@ var wireMembers = map[string]string{
 	"skip": "crc uuid epoch syshost user role program reason",
 }
 
-// bitwiseCRC is CRC-16/CCITT-FALSE by its definition.
-func bitwiseCRC(text string) string {
-	crc := uint16(0xFFFF)
-	for i := range len(text) {
-		crc ^= uint16(text[i]) << 8
-		for range 8 {
-			if crc&0x8000 != 0 {
-				crc = crc<<1 ^ 0x1021
-			} else {
-				crc <<= 1
-			}
-		}
-	}
-	return fmt.Sprintf("0x%04X", crc)
-}
+// definedCRC is the CRC by its definition, as records write it.
+func definedCRC(text string) string { return fmt.Sprintf("0x%04X", oracle.CRC(text)) }
 
 // members lists an object's members in their order, those of objects inside
 // behind a dot if deep asks for them.
@@ -79,7 +68,7 @@ func members(t *testing.T, text []byte, prefix string, deep func(string) bool) (
 // TestWireFormat reads records of every kind by the letter of the format, with
 // nothing of what the product reads them with.
 func TestWireFormat(t *testing.T) {
-	if got := bitwiseCRC("123456789"); got != "0x29B1" {
+	if got := definedCRC("123456789"); got != "0x29B1" {
 		t.Fatalf("the check value is %s", got)
 	}
 	s := newSite(t, "transport = 'stdout'")
@@ -129,7 +118,7 @@ func TestWireFormat(t *testing.T) {
 		if !ok {
 			t.Errorf("%s begins with %.40q, not with its CRC %s", key, record, crc)
 		}
-		if got := bitwiseCRC(`{"crc":"0xFFFF"` + rest); got != crc {
+		if got := definedCRC(`{"crc":"0xFFFF"` + rest); got != crc {
 			t.Errorf("%s: CRC %s, want %s", key, crc, got)
 		}
 		if strings.ContainsFunc(record, func(r rune) bool { return r < ' ' || r > '~' }) {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,12 +21,7 @@ type linking struct {
 
 func newLinking(t *testing.T, lines ...string) linking {
 	t.Helper()
-	if _, err := exec.LookPath("gcc"); err != nil {
-		if os.Getenv("REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	tool(t, "gcc")
 	l := linking{site: newSite(t, lines...), dir: t.TempDir()}
 	if err := os.Symlink(wrapBinary(), filepath.Join(l.dir, "ld")); err != nil {
 		t.Fatal(err)
