@@ -49,11 +49,17 @@ func need(t *testing.T, name string) string {
 			return path
 		}
 	}
-	if os.Getenv("REQUIRE_TOOLS") == "1" {
-		t.Fatalf("%s is not installed", name)
-	}
-	t.Skipf("%s is not installed", name)
+	without(t, name+" is not installed")
 	return ""
+}
+
+// without ends a test that cannot run here. With REQUIRE_TOOLS=1 it has failed.
+func without(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("REQUIRE_TOOLS") == "1" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
 }
 
 func mustRead(t *testing.T, name string) string {

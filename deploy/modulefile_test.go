@@ -12,10 +12,7 @@ import (
 func TestModulefile(t *testing.T) {
 	const lmod = "/usr/share/lmod/lmod/init/bash"
 	if _, err := os.Stat(lmod); err != nil {
-		if os.Getenv("REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		without(t, err.Error())
 	}
 	dir := t.TempDir()
 	for _, m := range []string{"mpi/1", "mpi/2", "totalview/1", "totalview/2", "ddt/1", "mapper/1"} {
