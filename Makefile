@@ -48,6 +48,7 @@ test: ## run the tests
 .PHONY: ci
 ci: deps build check man vuln packages fuzz race ## install what is missing, check, fuzz, and run all tests
 	$(GO) test -count=1 -p 1 -timeout=40m ./... # one by one: those of xalt-wrap measure what signals do
+	scripts/servers -short postgres-13 postgres-sid mysql-sid
 
 .PHONY: deps
 deps: ## install the Debian packages that the tests need (as root)
@@ -72,6 +73,10 @@ race: ## run the tests with the race detector (needs gcc)
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (20s)
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+.PHONY: servers
+servers: ## test with PostgreSQL, MySQL and MariaDB of other systems, old and new (as root)
+	scripts/servers
 
 .PHONY: soak
 soak: ## the long tests: fuzzing for ten minutes each, hundreds of kills

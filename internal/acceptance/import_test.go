@@ -27,14 +27,20 @@ func oldXALT(t *testing.T, n, m int) (socket, name string) {
 		t.Fatal(err)
 	}
 	socket, name = u.Query().Get("socket"), strings.TrimPrefix(u.Path, "/")
+	var numbers strings.Builder // 1, 2, ...
+	for i := range max(n, 2*m) {
+		fmt.Fprintf(&numbers, ", (%d)", i+1)
+	}
 	for _, statement := range []string{
+		"CREATE TABLE numbers (seq INT PRIMARY KEY)",
+		"INSERT INTO numbers VALUES " + numbers.String()[2:],
 		"CREATE TABLE xalt_run (run_id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, job_id CHAR(64), run_uuid CHAR(36), date DATETIME, syshost VARCHAR(64), account VARCHAR(20), start_time DOUBLE, end_time DOUBLE, run_time DOUBLE, num_cores INT UNSIGNED, user VARCHAR(32), exec_path VARCHAR(1024), module_name VARCHAR(64), cmdline BLOB)",
 		"CREATE TABLE xalt_link (link_id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, uuid CHAR(36), date DATETIME, build_epoch DOUBLE, exec_path VARCHAR(1024))",
 		"CREATE TABLE xalt_object (obj_id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, object_path VARCHAR(1024), syshost VARCHAR(64), hash_id CHAR(40), module_name VARCHAR(64))",
 		"CREATE TABLE join_run_object (join_id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, obj_id INT UNSIGNED, run_id INT UNSIGNED, KEY (run_id))",
-		fmt.Sprintf("INSERT INTO xalt_run SELECT seq, seq, CONCAT(LPAD(HEX(seq), 8, '0'), '-0000-4000-8000-000000000000'), '2020-01-02 03:04:05', 'mach', 'acc', 1577934245 + seq, 0, 0, 4, 'alice', '/p', NULL, COMPRESS('[]') FROM seq_1_to_%d", n),
-		fmt.Sprintf("INSERT INTO xalt_object SELECT seq, CONCAT('/l/', seq, '.so'), 'mach', '0', IF(seq %% 2, 'mod/1', NULL) FROM seq_1_to_%d", 2*m),
-		fmt.Sprintf("INSERT INTO join_run_object SELECT NULL, 1 + (r.seq * 7 + o.seq) %% %d, r.seq FROM seq_1_to_%d r JOIN seq_1_to_%d o", 2*m, n, m),
+		fmt.Sprintf("INSERT INTO xalt_run SELECT seq, seq, CONCAT(LPAD(HEX(seq), 8, '0'), '-0000-4000-8000-000000000000'), '2020-01-02 03:04:05', 'mach', 'acc', 1577934245 + seq, 0, 0, 4, 'alice', '/p', NULL, COMPRESS('[]') FROM numbers WHERE seq <= %d", n),
+		fmt.Sprintf("INSERT INTO xalt_object SELECT seq, CONCAT('/l/', seq, '.so'), 'mach', '0', IF(seq %% 2, 'mod/1', NULL) FROM numbers WHERE seq <= %d", 2*m),
+		fmt.Sprintf("INSERT INTO join_run_object SELECT NULL, 1 + (r.seq * 7 + o.seq) %% %d, r.seq FROM numbers r JOIN numbers o ON r.seq <= %d AND o.seq <= %d", 2*m, n, m),
 		"CREATE USER " + name + "@localhost IDENTIFIED BY 'se%cret'",
 		"GRANT SELECT ON " + name + ".* TO " + name + "@localhost",
 	} {

@@ -246,10 +246,10 @@ func TestRefusedRecords(t *testing.T) {
 	refuse := map[string]string{
 		"sqlite":   `CREATE TRIGGER no BEFORE INSERT ON xalt_run WHEN NEW."user" = 'mclay' BEGIN SELECT RAISE(ABORT, 'no such user'); END`,
 		"postgres": `ALTER TABLE xalt_run ADD CHECK ("user" <> 'mclay')`,
-		"mysql":    "ALTER TABLE xalt_run ADD CHECK (`user` <> 'mclay')",
+		"mysql":    "ALTER TABLE xalt_run ADD CONSTRAINT xalt_run_no CHECK (`user` <> 'mclay')",
 	}
 	allow := map[string]string{
-		"sqlite": `DROP TRIGGER no`, "postgres": `ALTER TABLE xalt_run DROP CONSTRAINT xalt_run_user_check`, "mysql": "ALTER TABLE xalt_run DROP CONSTRAINT CONSTRAINT_1",
+		"sqlite": `DROP TRIGGER no`, "postgres": `ALTER TABLE xalt_run DROP CONSTRAINT xalt_run_user_check`, "mysql": "ALTER TABLE xalt_run DROP CONSTRAINT xalt_run_no",
 	}
 	log := sample(t, "xalt.log")
 	want := model(t, log)

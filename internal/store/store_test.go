@@ -135,6 +135,13 @@ func TestRememberedMeanwhile(t *testing.T) {
 func TestPlansOfGrowingTables(t *testing.T) {
 	d := testdb.New(t, "postgres")
 	db := open(t, d)
+	var version int
+	if err := db.SQL().QueryRowContext(t.Context(), "SELECT current_setting('server_version_num')::int").Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	if version < 150000 {
+		t.Skip("this PostgreSQL's figures cannot be asked for at once")
+	}
 	identity := func(n int) xalt.Identity {
 		return xalt.Identity{byte(n >> 8), 13: byte(n >> 8), 14: byte(n), 15: byte(n)}
 	}

@@ -51,18 +51,19 @@ func NewSecure(t testing.TB, kind string) Secure {
 		// In a directory that will be the server's user's own.
 		name := filepath.Join(dir, "server")
 		certificate(t, ca, name)
+		inside := systemOf(kind).inside(name)
 		var cmd *exec.Cmd
 		var err error
 		if kind == "postgres" {
-			cmd, err = startPostgres(dir, "-h", s.Host, "-p", s.Port, "-c", "ssl=on", "-c", "ssl_cert_file="+name+".crt", "-c", "ssl_key_file="+name+".key")
+			cmd, err = startPostgres(dir, "-h", s.Host, "-p", s.Port, "-c", "password_encryption=scram-sha-256", "-c", "ssl=on", "-c", "ssl_cert_file="+inside+".crt", "-c", "ssl_key_file="+inside+".key")
 			if err == nil {
 				hba := "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
 				err = os.WriteFile(filepath.Join(dir, "data", "pg_hba.conf"), []byte(hba), 0o600)
 			}
 		} else {
-			cmd, err = startMariaDB(dir, "--skip-networking=0", "--bind-address="+s.Host, "--port="+s.Port, "--ssl-cert="+name+".crt", "--ssl-key="+name+".key")
+			cmd, err = startMySQL(dir, "--skip-networking=0", "--bind-address="+s.Host, "--port="+s.Port, "--ssl-cert="+inside+".crt", "--ssl-key="+inside+".key")
 		}
-		if err == nil && cmd.SysProcAttr != nil {
+		if err == nil && cmd.SysProcAttr.Credential != nil {
 			c := cmd.SysProcAttr.Credential
 			err = os.Chown(name+".key", int(c.Uid), int(c.Gid))
 		}

@@ -7,7 +7,9 @@
 //	func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
 //
 // With TEST_REQUIRE_DB=1 a server that is not installed fails the tests;
-// otherwise they do without it.
+// otherwise they do without it. TEST_POSTGRES_ROOT and TEST_MYSQL_ROOT name the
+// tree of another system whose servers are used (scripts/servers), and
+// TEST_DB_KINDS the kinds to test, if not all.
 package testdb
 
 import (
@@ -17,9 +19,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -75,13 +78,10 @@ type server struct {
 	stopped chan struct{}
 }
 
-var (
-	servers = map[string]*server{
-		"postgres": {command: func(dir string) (*exec.Cmd, error) { return startPostgres(dir) }},
-		"mysql":    {command: func(dir string) (*exec.Cmd, error) { return startMariaDB(dir) }},
-	}
-	pgBins = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin"}
-)
+var servers = map[string]*server{
+	"postgres": {command: func(dir string) (*exec.Cmd, error) { return startPostgres(dir) }},
+	"mysql":    {command: func(dir string) (*exec.Cmd, error) { return startMySQL(dir) }},
+}
 
 // Main runs a package's tests and stops the servers that they started.
 func Main(m *testing.M) int {
@@ -94,9 +94,12 @@ func Main(m *testing.M) int {
 }
 
 // New makes an empty database. It skips the test if the server is not
-// installed and need not be.
+// installed and need not be, or the kind is not to be tested.
 func New(t testing.TB, kind string) Database {
 	t.Helper()
+	if kinds := os.Getenv("TEST_DB_KINDS"); kinds != "" && !slices.Contains(strings.Fields(kinds), kind) {
+		t.Skipf("%s is not among TEST_DB_KINDS", kind)
+	}
 	if kind == "sqlite" {
 		file := filepath.Join(t.TempDir(), "xalt.db")
 		return Database{Kind: kind, URL: "sqlite:" + file, Driver: "sqlite", DSN: "file:" + file + "?_pragma=busy_timeout(60000)"}
@@ -200,11 +203,8 @@ func (s *server) driver(kind string) (driver, dsn string) {
 }
 
 func (s *server) start(kind string) {
-	// In memory where there is such a place: tests make many small databases.
-	if s.dir, s.err = os.MkdirTemp("/dev/shm", "xaltpipe-"+kind+"-"); s.err != nil {
-		if s.dir, s.err = os.MkdirTemp("", "xaltpipe-"+kind+"-"); s.err != nil {
-			return
-		}
+	if s.dir, s.err = systemOf(kind).tempDir(kind); s.err != nil {
+		return
 	}
 	s.err = s.launch(kind)
 }
@@ -272,44 +272,6 @@ func (s *server) stop() {
 	}
 }
 
-// missingError tells a server that is not installed.
-type missingError struct{ what string }
-
-func (e *missingError) Error() string { return e.what + " is not there" }
-
-func find(name string, places ...string) (string, error) {
-	if path, err := exec.LookPath(name); err == nil {
-		return path, nil
-	}
-	for _, place := range places {
-		found, _ := filepath.Glob(filepath.Join(place, name))
-		if len(found) > 0 {
-			return found[len(found)-1], nil
-		}
-	}
-	return "", &missingError{name}
-}
-
-// unprivileged makes a command run as another user if this is root, because
-// the servers refuse to be root; the directory becomes that user's.
-func unprivileged(cmd *exec.Cmd, dir, name string) (*exec.Cmd, error) {
-	cmd.Dir = dir
-	if os.Getuid() != 0 {
-		return cmd, nil
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return nil, err
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	if err := os.Chown(dir, uid, gid); err != nil {
-		return nil, err
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-	return cmd, nil
-}
-
 func runOnce(cmd *exec.Cmd) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, out)
@@ -320,13 +282,14 @@ func runOnce(cmd *exec.Cmd) error {
 // startPostgres prepares a PostgreSQL server; more are settings that come after
 // the usual ones.
 func startPostgres(dir string, more ...string) (*exec.Cmd, error) {
-	initdb, err := find("initdb", pgBins...)
+	sys := systemOf("postgres")
+	initdb, err := sys.find([]string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin"}, "initdb")
 	if err != nil {
 		return nil, err
 	}
-	data := filepath.Join(dir, "data")
-	if _, err := os.Stat(data); err != nil {
-		cmd, err := unprivileged(exec.Command(initdb, "-D", data, "-U", "test", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"), dir, "postgres")
+	data := filepath.Join(sys.inside(dir), "data")
+	if _, err := os.Stat(filepath.Join(dir, "data")); err != nil {
+		cmd, err := sys.command(dir, "postgres", initdb, "-D", data, "-U", "test", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
 		if err != nil {
 			return nil, err
 		}
@@ -335,26 +298,30 @@ func startPostgres(dir string, more ...string) (*exec.Cmd, error) {
 		}
 	}
 	args := []string{
-		"-D", data, "-k", dir, "-h", "",
+		"-D", data, "-k", sys.inside(dir), "-h", "",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "shared_buffers=128MB", "-c", "max_wal_size=2GB",
 	}
-	return unprivileged(exec.Command(filepath.Join(filepath.Dir(initdb), "postgres"), append(args, more...)...), dir, "postgres")
+	return sys.command(dir, "postgres", filepath.Join(filepath.Dir(initdb), "postgres"), append(args, more...)...)
 }
 
-// startMariaDB prepares a MariaDB server; more are options that come after the
-// usual ones.
-func startMariaDB(dir string, more ...string) (*exec.Cmd, error) {
-	install, err := find("mariadb-install-db")
+// startMySQL prepares a MariaDB or MySQL server; more are options that come
+// after the usual ones.
+func startMySQL(dir string, more ...string) (*exec.Cmd, error) {
+	sys := systemOf("mysql")
+	places := []string{"/usr/bin", "/usr/sbin", "/usr/libexec"}
+	server, err := sys.find(places, "mariadbd", "mysqld")
 	if err != nil {
 		return nil, err
 	}
-	mariadbd, err := find("mariadbd", "/usr/sbin", "/usr/libexec")
-	if err != nil {
-		return nil, err
-	}
-	data := filepath.Join(dir, "data")
-	if _, err := os.Stat(data); err != nil {
-		cmd, err := unprivileged(exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db"), dir, "mysql")
+	in := sys.inside(dir)
+	data := filepath.Join(in, "data")
+	if _, err := os.Stat(filepath.Join(dir, "data")); err != nil {
+		// MySQL's server makes its tables itself, MariaDB has a command for that.
+		install, args := server, []string{"--no-defaults", "--datadir=" + data, "--initialize-insecure"}
+		if path, err := sys.find(places, "mariadb-install-db"); err == nil {
+			install, args = path, []string{"--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal", "--skip-test-db"}
+		}
+		cmd, err := sys.command(dir, "mysql", install, args...)
 		if err != nil {
 			return nil, err
 		}
@@ -367,8 +334,9 @@ func startMariaDB(dir string, more ...string) (*exec.Cmd, error) {
 		pool = "2G"
 	}
 	args := []string{
-		"--no-defaults", "--datadir=" + data, "--tmpdir=" + dir, "--socket=" + filepath.Join(dir, "sock"), "--pid-file=" + filepath.Join(dir, "pid"),
-		"--skip-networking", "--local-infile=1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=" + pool, "--innodb-log-file-size=128M", "--skip-log-bin",
+		"--no-defaults", "--datadir=" + data, "--tmpdir=" + in, "--socket=" + filepath.Join(in, "sock"), "--pid-file=" + filepath.Join(in, "pid"),
+		"--skip-networking", "--local-infile=1", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=" + pool, "--skip-log-bin", "--secure-file-priv=",
+		"--loose-innodb-log-file-size=128M", "--loose-innodb-redo-log-capacity=256M", "--loose-mysqlx=OFF", // each where the server has it
 	}
-	return unprivileged(exec.Command(mariadbd, append(args, more...)...), dir, "mysql")
+	return sys.command(dir, "mysql", server, append(args, more...)...)
 }
