@@ -49,6 +49,7 @@ test: ## run the tests
 ci: deps build check man vuln packages fuzz race ## install what is missing, check, fuzz, and run all tests
 	$(GO) test -count=1 -p 1 -timeout=40m ./... # one by one: those of xalt-wrap measure what signals do
 	scripts/servers -short postgres-13 postgres-sid mysql-sid
+	scripts/arm64
 
 .PHONY: deps
 deps: ## install the Debian packages that the tests need (as root)
@@ -77,6 +78,10 @@ fuzz: ## run each fuzz target for FUZZTIME (20s)
 .PHONY: servers
 servers: ## test with PostgreSQL, MySQL and MariaDB of other systems, old and new (as root)
 	scripts/servers
+
+.PHONY: arm64
+arm64: ## test xalt-wrap for arm64 (as root, with QEMU)
+	scripts/arm64
 
 .PHONY: soak
 soak: ## the long tests: fuzzing for ten minutes each, hundreds of kills

@@ -100,6 +100,7 @@ func TestRules(t *testing.T) {
 // TestNested: a wrapper below one that launches the same steps aside, and one
 // that launches something else does not.
 func TestNested(t *testing.T) {
+	native(t, "processes have its name")
 	s := newSite(t)
 	got := runCommand(t, s.command(true, "/bin/sh", "-c", fmt.Sprintf("%[1]s -- /bin/sh -c 'exit 3'; %[1]s -- /bin/true", wrapBinary())))
 	if got.status != 0 {

@@ -115,6 +115,10 @@ func TestLaunchers(t *testing.T) {
 				}
 				a, e, _ := strings.Cut(string(text), "\x00\n\n")
 				environment = strings.Split(strings.TrimSuffix(e, "\x00"), "\x00")
+				if wrapped && emulated { // QEMU turns it round
+					slices.Reverse(environment)
+					environment = append(environment[2:], environment[1], environment[0])
+				}
 				return strings.Split(a, "\x00"), environment
 			}
 			wantArgs, wantEnv := look(false)

@@ -14,6 +14,7 @@ import (
 // TestLittleMemory: where Go's runtime could not even start, the program takes
 // our place, found as it would be without us.
 func TestLittleMemory(t *testing.T) {
+	native(t, "it needs memory itself")
 	s := newSite(t)
 	dir := t.TempDir()
 	place := func(name, text string) {
@@ -91,6 +92,7 @@ func TestLittleMemory(t *testing.T) {
 
 // TestEnoughMemory: with a little more it is recorded.
 func TestEnoughMemory(t *testing.T) {
+	native(t, "it needs memory itself")
 	s := newSite(t)
 	got := runCommand(t, s.command(false, "sh", "-c", `ulimit -v 1100000; ulimit -d 140000; exec "$@"`, "sh", wrapBinary(), "--", "sh", "-c", "exit 3"))
 	if got.status != 3 {
@@ -103,6 +105,7 @@ func TestEnoughMemory(t *testing.T) {
 // the side job reports it. Here it is stopped for a while, as on a machine that
 // does not let it run.
 func TestSideJobLate(t *testing.T) {
+	native(t, "processes have its name")
 	s := newSite(t, "transport = 'none'")
 	r := s.probe(true)
 	r.sideReady()

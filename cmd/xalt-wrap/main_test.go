@@ -14,6 +14,19 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// emulated: the wrapper alone is built for the architecture TEST_WRAP_ARCH, and
+// binfmt_misc has QEMU run it (scripts/arm64); what it runs is this machine's
+// own.
+var emulated = os.Getenv("TEST_WRAP_ARCH") != ""
+
+// native skips a test that cannot do with an emulator.
+func native(t *testing.T, why string) {
+	t.Helper()
+	if emulated {
+		t.Skip("not with an emulator: " + why)
+	}
+}
+
 // built is the directory of the real, static commands, which the tests of
 // transparency run: what a test binary is like inside is not what counts.
 var built string
@@ -38,6 +51,14 @@ func (t tests) Run() int {
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 		return 1
+	}
+	if emulated {
+		build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "xaltpipe/cmd/xalt-wrap")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+os.Getenv("TEST_WRAP_ARCH"))
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+			return 1
+		}
 	}
 	built = dir
 	return t.M.Run()

@@ -3,6 +3,7 @@ package launch
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,12 +18,15 @@ var ErrNotFound = errors.New("command not found")
 // errPermission says that there is one, but it may not be run.
 var errPermission = errors.New("permission denied")
 
+// errLoop says that whatever is there calls us again.
+var errLoop = fmt.Errorf("%w: what PATH has of that name calls xalt-wrap again", ErrNotFound)
+
 // finder finds the program that would run if we were not there.
 type finder struct {
 	self os.FileInfo // of our own executable; nil if it cannot be told
 	path string      // PATH
-	// skip is how many programs of that name wrappers above us have taken
-	// already: a script that calls us again by PATH gets the next one.
+	// skip is how many programs of that name are passed over because they call
+	// us again: such a script gets the next one, or the last.
 	skip int
 }
 
@@ -43,7 +47,7 @@ func (f finder) named(name string) (string, error) {
 		}
 	}
 	err := ErrNotFound
-	skip := f.skip
+	skip, last := f.skip, ""
 	for _, dir := range dirs[from:] {
 		path := join(dir, name)
 		if why := f.usable(path); why != nil {
@@ -52,13 +56,15 @@ func (f finder) named(name string) (string, error) {
 			}
 			continue
 		}
-		if skip > 0 {
-			skip--
-			continue
+		if last = path; skip == 0 {
+			return path, nil
 		}
-		return path, nil
+		skip--
 	}
-	return "", err
+	if last == "" {
+		return "", err
+	}
+	return last, nil
 }
 
 // join is not filepath.Join: the program's name should be what a shell makes
@@ -124,6 +130,20 @@ func isStatic(head []byte) bool {
 		}
 	}
 	return true
+}
+
+// isScript reports whether a program is no ELF file, but, most likely, a script.
+func isScript(path string) bool { return string(readSmall(path, 4)) != "\x7fELF" }
+
+// replaced returns how often programs of that name have taken our place before
+// we were called; see [standin.ReplacedVariable].
+func replaced(environ []string, name string) int {
+	for _, e := range environ {
+		if value, ok := strings.CutPrefix(e, standin.ReplacedVariable); ok && len(value) > 1 && value[1:] == name && value[0] >= '0' && value[0] <= '9' {
+			return int(value[0] - '0')
+		}
+	}
+	return 0
 }
 
 // own returns our own executable's identity.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -38,15 +40,37 @@ const (
 // program took our place, neither.
 func Run(o Options) int {
 	w := &wrapper{Options: o, inherited: standin.Inheritance(), getenv: lookup(o.Environ)}
-	path, err := w.find()
-	if err != nil {
+	if err := w.find(0); err != nil {
 		return w.failed(err)
 	}
-	w.path = path
 	if !w.prepare() {
-		return w.failed(standin.Exec(w.path, w.argv(), o.Environ))
+		return w.giveWay()
 	}
 	return w.supervise()
+}
+
+// giveWay lets the program take our place. It returns the exit status if that is
+// not possible.
+func (w *wrapper) giveWay() int {
+	if w.lost != nil {
+		return w.failed(w.lost)
+	}
+	env := w.without(standin.ReplacedVariable)
+	if w.base != "" && isScript(w.path) {
+		env = append(env, standin.ReplacedVariable+strconv.Itoa(replaced(w.Environ, w.base)+1)+w.base)
+	}
+	return w.failed(standin.Exec(w.path, w.argv(), env))
+}
+
+// without returns the environment without variables, given with their "=".
+func (w *wrapper) without(names ...string) []string {
+	env := make([]string, 0, len(w.Environ)+2)
+	for _, e := range w.Environ {
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(e, name) }) {
+			env = append(env, e)
+		}
+	}
+	return env
 }
 
 // LastResort runs the program in our place after a fault of ours. It returns
@@ -57,12 +81,10 @@ func LastResort(args, environ []string, stderr io.Writer) int {
 		return statusNotStarted
 	}
 	w := &wrapper{Options: Options{Args: command, Link: len(command) == len(args), Environ: environ, Stderr: stderr}, getenv: lookup(environ)}
-	path, err := w.find()
-	if err != nil {
+	if err := w.find(0); err != nil {
 		return w.failed(err)
 	}
-	w.path = path
-	return w.failed(standin.Exec(path, w.argv(), environ))
+	return w.giveWay()
 }
 
 // failed tells why the program does not run, as a shell would.
@@ -79,6 +101,8 @@ type wrapper struct {
 	inherited standin.Inherited
 	getenv    func(string) string
 	path      string // of the real program
+	base      string // the name under which it was found on PATH; empty: it was given by its path
+	lost      error  // there is no program after all
 	launch    launch
 	config    emit.Config
 	trace     func(string, ...any)
@@ -97,19 +121,24 @@ func (w *wrapper) argv() []string {
 	return w.Args
 }
 
-// find returns the path of the real program.
-func (w *wrapper) find() (string, error) {
+// find sets the path of the real program. repeated is how many wrappers above
+// us have run a program of that name.
+func (w *wrapper) find(repeated int) error {
 	name := w.Args[0]
 	f := finder{self: own(), path: w.getenv("PATH")}
 	if strings.Contains(name, "/") && !w.Link && !f.ourselves(name) {
-		return name, nil // the kernel says whether it can be run
+		w.path = name // the kernel says whether it can be run
+		return nil
 	}
-	base := name[strings.LastIndexByte(name, '/')+1:]
-	path, err := f.named(base)
-	if err != nil {
-		return "", err
+	w.base = name[strings.LastIndexByte(name, '/')+1:]
+	count := replaced(w.Environ, w.base)
+	if max(count, repeated) >= standin.MaxReplaced {
+		return errLoop
 	}
-	return path, nil
+	f.skip = max(repeated, count-standin.NestedReplaced)
+	var err error
+	w.path, err = f.named(w.base)
+	return err
 }
 
 // prepare starts the program and reports whether it runs; if not, it should
@@ -148,11 +177,10 @@ func (w *wrapper) aside() string {
 	list := ancestors()
 	job := w.Tools.parse(w.Name, "", w.Args, w.getenv)
 	nested, repeated := above(list, w.Args, job, w.Tools.parse, w.getenv)
-	if repeated > 0 && !strings.Contains(w.Args[0], "/") {
+	if repeated > 0 {
 		// A program of that name that calls us again: not that one, the next.
-		f := finder{self: own(), path: w.getenv("PATH"), skip: repeated}
-		if path, err := f.named(w.Args[0]); err == nil {
-			w.path = path
+		if w.lost = w.find(repeated); w.lost != nil {
+			return "a loop"
 		}
 	}
 	s := surroundings{
@@ -195,15 +223,10 @@ func (w *wrapper) start() bool {
 // environment is the program's: ours, and what those need who record
 // packages.
 func (w *wrapper) environment() []string {
-	env := make([]string, 0, len(w.Environ)+2)
 	set := [...][2]string{
 		{"XALT_RUN_UUID=", w.launch.uuid},
 		{"XALT_DATE_TIME=", w.launch.start.Format("2006_01_02_15_04_05") + fmt.Sprintf("_%04d", w.launch.start.Nanosecond()/100_000)},
 	}
-	for _, e := range w.Environ {
-		if !strings.HasPrefix(e, set[0][0]) && !strings.HasPrefix(e, set[1][0]) {
-			env = append(env, e)
-		}
-	}
+	env := w.without(standin.ReplacedVariable, set[0][0], set[1][0])
 	return append(env, set[0][0]+set[0][1], set[1][0]+set[1][1])
 }

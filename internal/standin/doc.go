@@ -28,5 +28,16 @@ const (
 	LinkLast    = 5
 )
 
+// ReplacedVariable is set for a script that takes our place: how often one of
+// that name has done so, a digit, and the name. Other programs do not see it. A
+// script that calls us again gets the next program of that name when that has
+// happened more than NestedReplaced times, so that a program may launch others
+// below itself in the usual way; after MaxReplaced times it is a loop.
+const (
+	ReplacedVariable = "XALT_WRAP_REPLACED="
+	NestedReplaced   = 3
+	MaxReplaced      = 9
+)
+
 // DefaultPath is the one that execvp(3) takes if there is no PATH.
 const DefaultPath = "/bin:/usr/bin"

@@ -11,11 +11,6 @@ import (
 // found in the simplest way: behind ourselves on COMPILER_PATH, if we are a
 // linker, or PATH.
 
-// shortVariable is set for the program then: how often one of that name was
-// run in this way, a digit, and the name. A script that calls us again gets the
-// next one.
-const shortVariable = "XALT_WRAP_SHORT="
-
 // atCWD is AT_FDCWD: paths count from the working directory.
 const atCWD = ^uintptr(99)
 
@@ -47,7 +42,7 @@ func earlyExec(argv unsafe.Pointer) {
 			return
 		}
 	}
-	skip, ok := earlyShort(environ, base)
+	skip, ok := earlyReplaced(environ, base)
 	if !ok || !earlyFind(environ, base, skip, linked) {
 		return
 	}
@@ -55,17 +50,21 @@ func earlyExec(argv unsafe.Pointer) {
 	if slash || earlyHydra() { // as launch does
 		earlySet(argv, 0, unsafe.Pointer(&earlyPath))
 	}
-	if errno := earlyGuarded(argv, environ); errno == syscall.ENOEXEC {
+	execute := earlyUnguarded
+	if earlyScript() {
+		execute = earlyGuarded
+	}
+	if errno := execute(argv, environ); errno == syscall.ENOEXEC {
 		earlyRun(unsafe.Pointer(&earlyPath), argv, environ)
 	}
 	earlySet(argv, 0, name)
 }
 
-// earlyGuarded executes the program in earlyPath with shortVariable set.
+// earlyGuarded executes the program in earlyPath with ReplacedVariable set.
 func earlyGuarded(argv, environ unsafe.Pointer) syscall.Errno {
 	path := uintptr(unsafe.Pointer(&earlyPath))
 	for i := range earlyCount(environ) {
-		if before := earlyWord(environ, i); earlyPrefix(before, shortVariable) != nil {
+		if before := earlyWord(environ, i); earlyPrefix(before, ReplacedVariable) != nil {
 			earlySet(environ, i, unsafe.Pointer(&earlyGuard))
 			_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, path, uintptr(argv), uintptr(environ))
 			earlySet(environ, i, before)
@@ -86,6 +85,37 @@ func earlyGuarded(argv, environ unsafe.Pointer) syscall.Errno {
 	}
 	earlySet(argv, -1, before)
 	return errno
+}
+
+// earlyUnguarded executes the program in earlyPath without ReplacedVariable.
+func earlyUnguarded(argv, environ unsafe.Pointer) syscall.Errno {
+	count, at := earlyCount(environ), 0
+	for at < count && earlyPrefix(earlyWord(environ, at), ReplacedVariable) == nil {
+		at++
+	}
+	before := earlyWord(environ, at)
+	for i := at; i < count; i++ {
+		earlySet(environ, i, earlyWord(environ, i+1))
+	}
+	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(&earlyPath)), uintptr(argv), uintptr(environ))
+	for i := count - 1; i > at; i-- {
+		earlySet(environ, i, earlyWord(environ, i-1))
+	}
+	earlySet(environ, at, before)
+	return errno
+}
+
+// earlyScript reports whether the program in earlyPath is no ELF file, but, most
+// likely, a script.
+func earlyScript() bool {
+	fd, _, errno := syscall.RawSyscall6(syscall.SYS_OPENAT, atCWD, uintptr(unsafe.Pointer(&earlyPath)), syscall.O_RDONLY|syscall.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return false
+	}
+	var head [4]byte
+	_, _, _ = syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&head)), 4)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
+	return head != [4]byte{0x7f, 'E', 'L', 'F'}
 }
 
 // earlyRun executes a program, as execvp(3): a file without an interpreter is
@@ -243,23 +273,25 @@ func earlyVariable(environ unsafe.Pointer, name string) unsafe.Pointer {
 	return nil
 }
 
-// earlyShort reads shortVariable and writes the next one into earlyGuard. ok is
-// false after nine times: there is a loop.
-func earlyShort(environ, base unsafe.Pointer) (skip int, ok bool) {
-	if value := earlyVariable(environ, shortVariable); value != nil && earlyByte(value, 0) >= '1' && earlyByte(value, 0) <= '9' {
+// earlyReplaced reads ReplacedVariable and writes the next one into earlyGuard.
+// It returns how many programs of that name are to be passed over; ok is false if
+// there is a loop.
+func earlyReplaced(environ, base unsafe.Pointer) (skip int, ok bool) {
+	count := 0
+	if value := earlyVariable(environ, ReplacedVariable); value != nil && earlyByte(value, 0) >= '1' && earlyByte(value, 0) <= '9' {
 		i := 0
 		for earlyByte(base, i) != 0 && earlyByte(value, i+1) == earlyByte(base, i) {
 			i++
 		}
 		if earlyByte(value, i+1) == earlyByte(base, i) { // that name
-			skip = int(earlyByte(value, 0) - '0')
+			count = int(earlyByte(value, 0) - '0')
 		}
 	}
 	n := 0
-	for ; n < len(shortVariable); n++ {
-		earlyGuard[n] = shortVariable[n]
+	for ; n < len(ReplacedVariable); n++ {
+		earlyGuard[n] = ReplacedVariable[n]
 	}
-	earlyGuard[n] = byte('1' + skip)
+	earlyGuard[n] = byte('1' + count)
 	n++
 	for i := 0; earlyByte(base, i) != 0; i++ {
 		if n+1 >= len(earlyGuard) {
@@ -269,7 +301,7 @@ func earlyShort(environ, base unsafe.Pointer) (skip int, ok bool) {
 		n++
 	}
 	earlyGuard[n] = 0
-	return skip, skip < 9
+	return max(0, count-NestedReplaced), count < MaxReplaced
 }
 
 // earlyLinker tells the names of linkers.
