@@ -276,8 +276,11 @@ func TestScript(t *testing.T) {
 // The object is of the output's machine, as the emulation or the first object says.
 func TestMachines(t *testing.T) {
 	p := newPlace(t)
-	tool(t, "clang", "ld.lld", "ld.bfd")
+	tool(t, "clang", "ld.lld", "ld.bfd", "aarch64-linux-gnu-ld")
 	p.write("a.c", "int _start(void) { return 3; }\n")
+	if err := os.Symlink("ld", filepath.Join(p.bin, "aarch64-linux-gnu-ld")); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		target, emulation string
 		linkers           []string
@@ -287,7 +290,7 @@ func TestMachines(t *testing.T) {
 		{"x86_64-linux-gnu", "elf_x86_64", []string{"ld.bfd", "ld.gold", "ld.lld", "ld.mold"}, elf.EM_X86_64, elf.ELFCLASS64},
 		{"i386-linux-gnu", "elf_i386", []string{"ld.bfd", "ld.gold", "ld.lld", "ld.mold"}, elf.EM_386, elf.ELFCLASS32},
 		{"x86_64-linux-gnux32", "elf32_x86_64", []string{"ld.bfd", "ld.gold", "ld.lld"}, elf.EM_X86_64, elf.ELFCLASS32},
-		{"aarch64-linux-gnu", "aarch64linux", []string{"ld.lld", "ld.mold"}, elf.EM_AARCH64, elf.ELFCLASS64},
+		{"aarch64-linux-gnu", "aarch64linux", []string{"ld.lld", "ld.mold", "aarch64-linux-gnu-ld"}, elf.EM_AARCH64, elf.ELFCLASS64},
 	} {
 		flags := []string{"--target=" + c.target, "-c", "a.c"}
 		if c.machine == elf.EM_AARCH64 {
