@@ -44,7 +44,7 @@ func (db *DB) Report(ctx context.Context, q queries.Query, conditions map[string
 	}
 	rows, err := db.sql.QueryContext(ctx, db.dialect.rebind(Top(query, top)), args...)
 	if err != nil {
-		return fmt.Errorf("report %s: %w", q.Name, tellRight(err))
+		return fmt.Errorf("report %s: %w", q.Name, explain(err))
 	}
 	defer rows.Close()
 	types, err := rows.ColumnTypes()

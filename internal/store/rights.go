@@ -11,13 +11,20 @@ import (
 // ErrRight is wrapped when the database's user may not do what is needed.
 var ErrRight = errors.New("the database user lacks a right (see deploy/sql/grants-*.sql)")
 
-// tellRight adds to an error of a missing right what to do about it.
-func tellRight(err error) error {
+// ErrPooler is wrapped when prepared statements get lost, as behind PgBouncer
+// with pool_mode = transaction.
+var ErrPooler = errors.New("a connection pooler between here and the server gives each transaction another connection; " +
+	"let it give each client one (PgBouncer: pool_mode = session), or connect to the server itself")
+
+// explain adds to some errors what to do about them.
+func explain(err error) error {
 	var pg *pgconn.PgError
 	var my *mysql.MySQLError
 	switch {
-	case err == nil, errors.Is(err, ErrRight):
+	case err == nil, errors.Is(err, ErrRight), errors.Is(err, ErrPooler):
 		return err
+	case errors.As(err, &pg) && (pg.Code == "42P05" || pg.Code == "26000"): // duplicate_prepared_statement, invalid_sql_statement_name
+		return fmt.Errorf("%w: %w", ErrPooler, err)
 	case errors.As(err, &pg) && pg.Code == "42501":
 	case errors.As(err, &my) && (my.Number == 1044 || my.Number == 1142 || my.Number == 1143 || my.Number == 1227 || my.Number == 1370):
 	default:

@@ -26,7 +26,7 @@ const maxStatements = 300
 // transact runs f in a transaction; it is the only place that begins one. One
 // transaction runs at a time.
 func (db *DB) transact(ctx context.Context, f func(*session) error) (err error) {
-	defer func() { err = tellRight(err) }()
+	defer func() { err = explain(err) }()
 	s := &db.writer
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +165,7 @@ type querier interface {
 func (db *DB) exec(ctx context.Context, q querier, query string, args ...any) (int64, error) {
 	res, err := q.ExecContext(ctx, db.dialect.rebind(query), args...)
 	if err != nil {
-		return 0, tellRight(err)
+		return 0, explain(err)
 	}
 	return res.RowsAffected()
 }
@@ -190,14 +190,14 @@ func (db *DB) row(ctx context.Context, q querier, query string, args []any, to .
 func (db *DB) query(ctx context.Context, q querier, query string, args []any, scan func(*sql.Rows) error) error {
 	rows, err := q.QueryContext(ctx, db.dialect.rebind(query), args...)
 	if err != nil {
-		return tellRight(err)
+		return explain(err)
 	}
 	return each(rows, scan)
 }
 
 func each(rows *sql.Rows, scan func(*sql.Rows) error) (err error) {
 	defer func() {
-		err = tellRight(errors.Join(err, rows.Close()))
+		err = explain(errors.Join(err, rows.Close()))
 	}()
 	for rows.Next() {
 		if err := scan(rows); err != nil {
@@ -245,7 +245,7 @@ func (db *DB) lookUp(ctx context.Context, q querier, query string, args []any, s
 	}
 	rows, err := db.lookups.query(ctx, db.sql, db.dialect.rebind(query), args...)
 	if err != nil {
-		return tellRight(err)
+		return explain(err)
 	}
 	return each(rows, scan)
 }

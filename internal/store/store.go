@@ -80,7 +80,7 @@ func Open(ctx context.Context, a Address, o Options) (*DB, error) {
 		if db.sql != nil {
 			db.sql.Close()
 		}
-		return nil, fmt.Errorf("open database %s: %w", db.name, tellRight(err))
+		return nil, fmt.Errorf("open database %s: %w", db.name, explain(err))
 	}
 	return db, nil
 }
