@@ -46,19 +46,21 @@ func (t tests) Run() int {
 	}
 	defer os.RemoveAll(dir)
 	_ = os.Chmod(dir, 0o755)
-	build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "xaltpipe/cmd/xalt-wrap", "xaltpipe/cmd/syslog2db", "./testdata/probe", "./testdata/stub")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
-		return 1
-	}
-	if emulated {
-		build := exec.Command("go", "build", "-trimpath", "-o", dir+"/", "xaltpipe/cmd/xalt-wrap")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+os.Getenv("TEST_WRAP_ARCH"))
-		if out, err := build.CombinedOutput(); err != nil {
+	build := func(env string, packages ...string) bool {
+		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-o", dir + "/"}, packages...)...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", env)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
-			return 1
 		}
+		return err == nil
+	}
+	wrapper := ""
+	if emulated {
+		wrapper = "GOARCH=" + os.Getenv("TEST_WRAP_ARCH")
+	}
+	if !build("", "xaltpipe/cmd/syslog2db", "./testdata/probe", "./testdata/stub") || !build(wrapper, "xaltpipe/cmd/xalt-wrap") {
+		return 1
 	}
 	built = dir
 	return t.M.Run()

@@ -177,8 +177,8 @@ func TestNotRunnable(t *testing.T) {
 func TestByName(t *testing.T) {
 	s := newSite(t, "transport = 'none'")
 	dir := t.TempDir()
-	first, second, real := filepath.Join(dir, "first"), filepath.Join(dir, "second"), filepath.Join(dir, "real")
-	for _, d := range []string{first, second, real} {
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	for _, d := range []string{first, second} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -193,24 +193,22 @@ func TestByName(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(second, "mpirun"), append(text, "another build"...), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(real, "mpirun"), []byte("#!/bin/bash\necho \"real $0 $*\"\n"), 0o755); err != nil {
-		t.Fatal(err)
+	// A directory with a script called mpirun.
+	place := func(name, text string) string {
+		t.Helper()
+		d := filepath.Join(dir, name)
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(d, "mpirun"), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return d
 	}
-	// A script of a site's that calls the wrapper by a full path.
-	script := filepath.Join(dir, "script")
-	if err := os.Mkdir(script, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(script, "mpirun"), []byte("#!/bin/bash\nexec "+wrapBinary()+" -- mpirun \"$@\"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	more := filepath.Join(dir, "more")
-	if err := os.Mkdir(more, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(more, "mpirun"), []byte("#!/bin/sh\n"+first+"/mpirun \"$@\"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	real := place("real", "#!/bin/bash\necho \"real $0 $*\"\n")
+	// Scripts of a site's that call the wrapper by a full path.
+	script := place("script", "#!/bin/bash\nexec "+wrapBinary()+" -- mpirun \"$@\"\n")
+	more := place("more", "#!/bin/sh\n"+first+"/mpirun \"$@\"\n")
 	run := func(t *testing.T, path, command, want, env string) {
 		cmd := s.command(false, "bash", "-c", `exec "$0" -n 2`, command)
 		cmd.Env = append(slices.Clone(s.env), "PATH="+path+":/usr/bin:/bin", env)
