@@ -20,15 +20,18 @@ var ErrPooler = errors.New("a connection pooler between here and the server give
 func explain(err error) error {
 	var pg *pgconn.PgError
 	var my *mysql.MySQLError
+	var hint error
 	switch {
 	case err == nil, errors.Is(err, ErrRight), errors.Is(err, ErrPooler):
 		return err
-	case errors.As(err, &pg) && (pg.Code == "42P05" || pg.Code == "26000"): // duplicate_prepared_statement, invalid_sql_statement_name
-		return fmt.Errorf("%w: %w", ErrPooler, err)
 	case errors.As(err, &pg) && pg.Code == "42501":
+		hint = ErrRight
+	case errors.As(err, &pg) && (pg.Code == "42P05" || pg.Code == "26000"): // duplicate_prepared_statement, invalid_sql_statement_name
+		hint = ErrPooler
 	case errors.As(err, &my) && (my.Number == 1044 || my.Number == 1142 || my.Number == 1143 || my.Number == 1227 || my.Number == 1370):
+		hint = ErrRight
 	default:
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrRight, err)
+	return fmt.Errorf("%w: %w", hint, err)
 }
