@@ -43,7 +43,9 @@ type dialect struct {
 	// optimize keeps the planner's figures about the tables up to date; empty:
 	// the server does that itself.
 	optimize string
-	classify func(error) errorClass
+	// committed is called after a commit; nil: nothing to do.
+	committed func(*DB, context.Context)
+	classify  func(error) errorClass
 }
 
 // schemaTypes are the words that the schema's templates use.

@@ -61,6 +61,9 @@ func (db *DB) transact(ctx context.Context, f func(*session) error) (err error) 
 		return fmt.Errorf("commit: %w", err)
 	}
 	committed, db.wrote = true, true
+	if db.dialect.committed != nil {
+		db.dialect.committed(db, ctx)
+	}
 	return nil
 }
 

@@ -22,7 +22,8 @@ var sqlite = dialect{
 		Hash: "BLOB", Blob: "BLOB", Packed: "TEXT", Clustered: " WITHOUT ROWID", User: `"user"`, quote: `"`,
 		date: "substr(%s, 1, 10)",
 	},
-	writer:        "PRAGMA cache_size(-8192)", // KiB of pages; the driver takes twice as much
+	// KiB of pages, of which the driver takes twice as much; committed sees to the log.
+	writer:        "PRAGMA cache_size(-8192); PRAGMA wal_autocheckpoint(0)",
 	begin:         []string{"BEGIN IMMEDIATE"},
 	maxParams:     32766,
 	transactional: true,
@@ -33,11 +34,12 @@ var sqlite = dialect{
 		}
 		return " ON CONFLICT (" + strings.Join(key, ", ") + ") DO UPDATE SET " + strings.Join(set, ", ")
 	},
-	keep:     func(key []string) string { return " ON CONFLICT (" + strings.Join(key, ", ") + ") DO NOTHING" },
-	bulk:     insertRows,
-	classify: classifySQLite,
-	bulkWay:  "INSERT of many rows",
-	optimize: "PRAGMA optimize",
+	keep:      func(key []string) string { return " ON CONFLICT (" + strings.Join(key, ", ") + ") DO NOTHING" },
+	bulk:      insertRows,
+	classify:  classifySQLite,
+	bulkWay:   "INSERT of many rows",
+	optimize:  "PRAGMA optimize",
+	committed: (*DB).checkpoint,
 }
 
 // insertRows adds rows by the driver's own statements, because database/sql
@@ -147,4 +149,36 @@ func openSQLite(path string, create bool) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(4)
 	return db, nil
+}
+
+// In pages of SQLite's log: from how many on they are copied into the database,
+// and from how many on the next transaction waits until all are, so that the log
+// begins anew.
+const (
+	checkpointPages = 2000
+	maxLogPages     = 8000
+)
+
+// checkpoint copies SQLite's log into the database after a commit, beside the
+// next transaction, because that waits for the disk. One that fails is made up
+// for by the next, at last by that of closing the database.
+func (db *DB) checkpoint(ctx context.Context) {
+	var busy, pages, copied int
+	err := db.writer.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &pages, &copied)
+	if err != nil || pages-copied < checkpointPages {
+		return
+	}
+	if pages >= maxLogPages {
+		db.checkpoints.Wait()
+	}
+	if !db.copying.CompareAndSwap(false, true) {
+		return
+	}
+	db.checkpoints.Go(func() {
+		defer db.copying.Store(false)
+		_, _ = db.sql.ExecContext(context.WithoutCancel(ctx), "PRAGMA wal_checkpoint(PASSIVE)")
+	})
+	if pages >= maxLogPages {
+		db.checkpoints.Wait()
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"xaltpipe/internal/xalt"
@@ -20,13 +22,15 @@ type DB struct {
 	zone    *time.Location
 	now     func() time.Time
 
-	lookups lookups
-	idBits  uint // of ids derived from content
-	known   *idCache
-	unions  *unionCache
-	writer  session
-	wrote   bool                    // a transaction was committed
-	onWrite func(step string) error // a test's fault
+	lookups     lookups
+	idBits      uint // of ids derived from content
+	known       *idCache
+	unions      *unionCache
+	writer      session
+	checkpoints sync.WaitGroup
+	copying     atomic.Bool             // a checkpoint is under way
+	wrote       bool                    // a transaction was committed
+	onWrite     func(step string) error // a test's fault
 }
 
 // idBits is how many bits an id derived from content has: JavaScript and R
@@ -145,6 +149,7 @@ func (db *DB) Close() error {
 		// when the next writer closes.
 		_, _ = db.sql.ExecContext(context.Background(), db.dialect.optimize)
 	}
+	db.checkpoints.Wait()
 	db.writer.drop()
 	db.lookups.close()
 	return db.sql.Close()
