@@ -26,8 +26,10 @@ type lineReader struct {
 	offset int64 // of buf[start]
 	number int64
 	err    error
-	// tee sees every byte once its line is handed out, in order.
-	tee func([]byte)
+	// tee sees every byte of lines that were handed out, in order: at the
+	// latest with flush.
+	tee  func([]byte)
+	teed int // what it has seen of buf
 }
 
 // readSize is how much is asked of the source at a time, in bytes.
@@ -62,9 +64,10 @@ func (r *lineReader) next() (line, error) {
 // fill reads more; it returns by how much what is in the buffer moved down.
 func (r *lineReader) fill() (moved int) {
 	if r.start > 0 && len(r.buf)-r.filled < readSize {
+		r.flush()
 		moved = r.start
 		r.filled = copy(r.buf, r.buf[r.start:r.filled])
-		r.start = 0
+		r.start, r.teed = 0, 0
 	}
 	n, err := r.src.Read(r.buf[r.filled:min(len(r.buf), r.filled+readSize)])
 	r.filled += n
@@ -78,8 +81,9 @@ func (r *lineReader) take(length, newline int, unfinished bool) line {
 	if !unfinished {
 		r.number++
 	}
-	if r.tee != nil && !unfinished {
-		r.tee(r.buf[r.start : r.start+length+newline])
+	if unfinished {
+		r.flush()
+		r.teed += length // tee does not see it
 	}
 	r.start += length + newline
 	r.offset += int64(length + newline)
@@ -113,9 +117,14 @@ func (r *lineReader) longLine() (line, error) {
 }
 
 func (r *lineReader) skip(n int) {
-	if r.tee != nil {
-		r.tee(r.buf[r.start : r.start+n])
-	}
 	r.start += n
 	r.offset += int64(n)
+}
+
+// flush shows tee what was handed out since.
+func (r *lineReader) flush() {
+	if r.tee != nil && r.teed < r.start {
+		r.tee(r.buf[r.teed:r.start])
+	}
+	r.teed = r.start
 }

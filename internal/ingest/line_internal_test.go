@@ -15,12 +15,15 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+
+	"xaltpipe/internal/xalt"
 )
 
 // readLines reads all lines and clones their texts.
@@ -81,6 +84,7 @@ func TestLineReaderBreaksOff(t *testing.T) {
 	src := io.MultiReader(strings.NewReader("a\nb"), iotest.ErrReader(errBroken))
 	r := newLineReader(src, 10, 0, 0, func(p []byte) { hashed.Write(p) })
 	got, err := readLines(r)
+	r.flush()
 	if !errors.Is(err, errBroken) || len(got) != 2 || !got[1].unfinished || string(got[1].text) != "b" {
 		t.Errorf("lines %+v, %v, want an unfinished line and the error", got, err)
 	}
@@ -107,6 +111,7 @@ func checkLines(t *testing.T, input []byte, src io.Reader, limit int) {
 	if !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
+	r.flush()
 	end := int64(0)
 	whole := 0
 	for i, l := range list {
@@ -374,54 +379,79 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// TestHasher wants the state to be that of the SHA-256 of all bytes, whenever
-// it is asked for.
-func TestHasher(t *testing.T) {
+// TestContent wants the state to depend on the bytes and the secret alone, not
+// on how they came, and to go on from any position.
+func TestContent(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
-	data := make([]byte, 3*readSize)
+	data := make([]byte, 5*contentBlock+100)
 	for i := range data {
 		data[i] = byte(rng.Uint32())
 	}
-	h := newHasher(sha256.New(), 0)
-	defer h.close()
-	for at := 0; at < len(data); {
-		n := min(rng.IntN(readSize/2), len(data)-at)
-		if at == 0 {
-			n = readSize + 1 // more than a buffer
+	secret := xalt.NewSecret()
+	whole := func(secret xalt.Secret, data []byte) []byte {
+		c := newContent(secret)
+		c.Write(data)
+		return c.state()
+	}
+	for range 50 {
+		c := newContent(secret)
+		for at := 0; at < len(data); {
+			n := min(1+rng.IntN(2*contentBlock), len(data)-at)
+			c.Write(data[at : at+n])
+			at += n
+			state := c.state()
+			if !bytes.Equal(state, whole(secret, data[:at])) {
+				t.Fatalf("after %d bytes the state is another one than of these bytes in one piece", at)
+			}
+			var err error
+			if c, err = contentOf(state); err != nil {
+				t.Fatal(err)
+			}
 		}
-		h.write(data[at : at+n])
-		at += n
-		s := Source{State: h.state()}
-		got, err := s.sum()
-		if want := sha256.Sum256(data[:at]); err != nil || !bytes.Equal(got, want[:]) {
-			t.Fatalf("after %d bytes: %x, %v, want %x", at, got, err, want)
+	}
+	seen := map[string]string{string(whole(secret, data)): "itself", string(whole(xalt.NewSecret(), data)): "under another secret"}
+	for what, other := range map[string][]byte{
+		"one byte less":  data[:len(data)-1],
+		"one byte more":  append(data[:len(data):len(data)], 0),
+		"one block less": data[contentBlock:],
+		"nothing":        nil,
+	} {
+		seen[string(whole(secret, other))] = what
+	}
+	for i := 0; i < len(data); i += 997 {
+		other := bytes.Clone(data)
+		other[i] ^= 1
+		seen[string(whole(secret, other))] = fmt.Sprint("another byte ", i)
+	}
+	if want := 6 + (len(data)+996)/997; len(seen) != want {
+		t.Errorf("%d states of %d contents", len(seen), want)
+	}
+	good := whole(secret, data)
+	for what, state := range map[string][]byte{
+		"none": {}, "short": good[:20], "of another version": append([]byte{1}, good[1:]...),
+		"too long": append(bytes.Clone(good), make([]byte, contentBlock)...), "of no hash": append(good[:17:17], make([]byte, 200)...),
+	} {
+		if _, err := contentOf(state); !errors.Is(err, errState) {
+			t.Errorf("a state that is %s: %v", what, err)
 		}
-		if h.written != int64(at) {
-			t.Fatalf("written %d, want %d", h.written, at)
-		}
 	}
-	// It goes on from a state.
-	s := Source{State: h.state()}
-	sum, err := s.hash()
-	if err != nil {
-		t.Fatal(err)
+}
+
+// BenchmarkContent is the content of a log, in units of its SHA-256.
+func BenchmarkContent(b *testing.B) {
+	data := make([]byte, readSize)
+	c, sum := newContent(xalt.NewSecret()), sha256.New()
+	b.SetBytes(int64(len(data)))
+	var ours, theirs time.Duration
+	for b.Loop() {
+		began := time.Now()
+		c.Write(data)
+		ours += time.Since(began)
+		began = time.Now()
+		sum.Write(data)
+		theirs += time.Since(began)
 	}
-	more := newHasher(sum, 5) // what it has is written again
-	more.write([]byte("has"))
-	more.write([]byte("itmo"))
-	more.write([]byte("re"))
-	if more.written != 9 {
-		t.Errorf("written %d, want 9", more.written)
-	}
-	state := Source{State: more.state()}
-	more.close()
-	got, err := state.sum()
-	if want := sha256.Sum256(append(data, "more"...)); err != nil || !bytes.Equal(got, want[:]) {
-		t.Errorf("gone on: %x, %v, want %x", got, err, want)
-	}
-	if _, err := (&Source{State: []byte("no state")}).sum(); err == nil {
-		t.Error("a state that is none has a sum")
-	}
+	b.ReportMetric(theirs.Seconds()/ours.Seconds(), "x-sha256")
 }
 
 func TestTotalSize(t *testing.T) {

@@ -26,9 +26,9 @@ type message struct {
 type messageParser struct {
 	machine syslog.Machine
 	// Headers that go-syslog has accepted, without their time: log lines
-	// differ in little else. The last one is found without hashing.
+	// differ in little else.
 	accepted map[string]struct{}
-	last     []byte
+	last     lastHeader
 	// reference is when the log was last written; a time without a year is
 	// less than a year before that.
 	reference time.Time
@@ -38,6 +38,59 @@ func newMessageParser(reference time.Time) *messageParser {
 	return &messageParser{machine: rfc5424.NewParser(rfc5424.WithBestEffort()), accepted: make(map[string]struct{}), reference: reference}
 }
 
+// lastHeader is the header of the last line of XALT's that has a time of one
+// word: what is before it, what is between it and the text, and where the
+// syshost is in that.
+type lastHeader struct {
+	before, after []byte
+	from, to      int
+	plain         bool // no RFC 5424: the time must look like one
+}
+
+// again reads a line whose header differs from the last one in its time only.
+func (h *lastHeader) again(line []byte) (m message, ok bool) {
+	if len(h.after) == 0 || !bytes.HasPrefix(line, h.before) {
+		return m, false
+	}
+	rest := line[len(h.before):]
+	n := 0
+	for n < len(rest) && isStamp[rest[n]] {
+		n++
+	}
+	if n == 0 || rest[n-1] == ':' || h.plain && !looksLikeTime(rest[:n]) || !bytes.HasPrefix(rest[n:], h.after) {
+		return m, false
+	}
+	m.stamp = rest[:n]
+	m.syshost, m.text = rest[n+h.from:n+h.to], rest[n+len(h.after):]
+	return m, len(m.text) == 0 || m.text[0] == ' ' || m.text[0] == ':'
+}
+
+// isStamp tells the characters of a time in RFC 3339.
+var isStamp = func() (set [256]bool) {
+	for _, c := range "0123456789-:.+TZ" {
+		set[c] = true
+	}
+	return set
+}()
+
+// keep remembers a header: that of m, whose tag begins at the offset at.
+func (h *lastHeader) keep(header []byte, at int, m message, plain bool) {
+	if len(m.stamp) == 0 || bytes.Count(header, m.stamp) != 1 || plain && !looksLikeTime(m.stamp) {
+		return
+	}
+	start := bytes.Index(header, m.stamp)
+	end := start + len(m.stamp)
+	if end >= at || header[end] != ' ' {
+		return
+	}
+	h.before, h.after, h.plain = append(h.before[:0], header[:start]...), append(h.after[:0], header[end:]...), plain
+	h.from = at + len(tag) - end
+	if len(m.syshost) > 0 {
+		h.from++ // the underscore
+	}
+	h.to = h.from + len(m.syshost)
+}
+
 // maxAccepted bounds how many headers are remembered: some for each node that
 // writes at a time, with its process ids.
 const maxAccepted = 4096
@@ -45,6 +98,9 @@ const maxAccepted = 4096
 // parse returns false for a line that another program wrote. line is without
 // its line end.
 func (p *messageParser) parse(line []byte) (message, bool) {
+	if m, ok := p.last.again(line); ok {
+		return m, true
+	}
 	at := 0
 	for {
 		i := bytes.Index(line[at:], []byte(tag))
@@ -80,13 +136,18 @@ func (p *messageParser) parse(line []byte) (message, bool) {
 	}
 	header := line[:at]
 	if header[0] == '<' {
-		if stamp, ok := p.rfc5424(line[:len(line)-len(rest)], at); ok {
+		header := line[:len(line)-len(rest)]
+		if stamp, ok := p.rfc5424(header, at); ok {
 			m.stamp = stamp
+			p.last.keep(header, at, m, false)
 			return m, true
 		}
 	}
 	stamp, ok := plainHeader(header)
 	m.stamp = stamp
+	if ok {
+		p.last.keep(line[:len(line)-len(rest)], at, m, true)
+	}
 	return m, ok
 }
 
@@ -98,17 +159,13 @@ func isBorder(c byte) bool { return c == ' ' || c == '\t' || c == ':' }
 func (p *messageParser) rfc5424(header []byte, at int) (stamp []byte, ok bool) {
 	start := bytes.IndexByte(header, ' ') + 1
 	length := bytes.IndexByte(header[start:], ' ')
-	if start == 0 || length < 0 || start+length > at {
+	if start == 0 || length < 1 || start+length > at {
 		return nil, false
 	}
 	stamp = header[start : start+length]
 	var stack [256]byte
 	timeless := append(append(stack[:0], header[:start]...), header[start+length:]...)
-	if bytes.Equal(timeless, p.last) {
-		return stamp, true
-	}
-	if _, ok := p.accepted[string(timeless)]; ok {
-		p.last = append(p.last[:0], timeless...)
+	if _, ok := p.accepted[string(timeless)]; ok && stamp[length-1] != ':' {
 		return stamp, true
 	}
 	input := make([]byte, 0, len(header)+6)

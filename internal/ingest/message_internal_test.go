@@ -173,6 +173,18 @@ func FuzzParseMessage(f *testing.F) {
 		if ours != oursAgain || !bytes.Equal(m.text, again.text) || !bytes.Equal(m.syshost, again.syshost) || !bytes.Equal(m.stamp, again.stamp) {
 			t.Fatalf("parse(%q) = %q, %t, then %q, %t", line, m, ours, again, oursAgain)
 		}
+		// Nor does it change another line.
+		for _, stamp := range []string{"2022-01-02T03:04:05+01:00", "2022-01-02T03:04:05:", "17", "-", "17:", "x"} {
+			if len(m.stamp) == 0 {
+				break
+			}
+			other := bytes.Replace(line, m.stamp, []byte(stamp), 1)
+			fresh, oursFresh := newMessageParser(read).parse(other)
+			if again, oursAgain := p.parse(other); oursFresh != oursAgain || !bytes.Equal(fresh.text, again.text) || !bytes.Equal(fresh.syshost, again.syshost) || !bytes.Equal(fresh.stamp, again.stamp) {
+				t.Fatalf("parse(%q) = %q, %t, after %q = %q, %t", other, fresh, oursFresh, line, again, oursAgain)
+			}
+			p.parse(line)
+		}
 		if !ours {
 			return
 		}

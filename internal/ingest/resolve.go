@@ -213,21 +213,21 @@ func setWeight(members int, raw []byte) int { return members + 1 + len(raw)/200 
 
 // ObjectHash names an object on one machine.
 func ObjectHash(syshost, path, hashID string) Hash {
-	return contentHash("object", []byte(syshost), []byte(path), []byte(hashID))
+	return contentHash("object", syshost, path, hashID)
 }
 
 // EnvHash names an environment variable with a value.
-func EnvHash(name, value string) Hash { return contentHash("variable", []byte(name), []byte(value)) }
+func EnvHash(name, value string) Hash { return contentHash("variable", name, value) }
 
 // EnvNameHash names an environment variable.
-func EnvNameHash(name string) Hash { return contentHash("variable name", []byte(name)) }
+func EnvNameHash(name string) Hash { return contentHash("variable name", name) }
 
 // FunctionHash names a function.
-func FunctionHash(name string) Hash { return contentHash("function", []byte(name)) }
+func FunctionHash(name string) Hash { return contentHash("function", name) }
 
 // PkgHash names a package of a run.
 func PkgHash(p *xalt.Pkg) Hash {
-	return contentHash("package", []byte(p.RunUUID), []byte(p.Program), []byte(p.Name), []byte(p.Version), []byte(p.Path))
+	return contentHash("package", p.RunUUID, p.Program, p.Name, p.Version, p.Path)
 }
 
 // SetHash names a set by its members' hashes, which must be in order.
@@ -239,7 +239,7 @@ func SetHash(role string, members []Hash) Hash {
 	return contentHash(role, flat)
 }
 
-func contentHash(role string, parts ...[]byte) (h Hash) {
+func contentHash[T string | []byte](role string, parts ...T) (h Hash) {
 	size := 8 + len(role)
 	for _, p := range parts {
 		size += 8 + len(p)
@@ -261,7 +261,7 @@ func contentHash(role string, parts ...[]byte) (h Hash) {
 }
 
 // longHash is contentHash for what is not worth a copy.
-func longHash(role string, parts [][]byte) (h Hash) {
+func longHash[T string | []byte](role string, parts []T) (h Hash) {
 	sum := sha256.New()
 	var full [sha256.Size]byte
 	length := full[:8]
@@ -272,7 +272,7 @@ func longHash(role string, parts [][]byte) (h Hash) {
 	}
 	write([]byte(role))
 	for _, p := range parts {
-		write(p)
+		write([]byte(p))
 	}
 	copy(h[:], sum.Sum(full[:0]))
 	return h

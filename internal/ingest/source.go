@@ -3,12 +3,11 @@ package ingest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -34,7 +33,7 @@ type Source struct {
 	Head      Hash // of the first HeadLen bytes
 	Position  int64
 	Lines     int64  // before Position
-	State     []byte // the SHA-256 of all bytes before Position, as its marshalled state
+	State     []byte // what is kept of all bytes before Position, see content
 	TailLen   int64
 	Tail      Hash // of the TailLen bytes before Position; plain files only
 }
@@ -303,6 +302,11 @@ func (in *Ingester) find(ctx context.Context, name string, o *openLog) (Source, 
 	if err != nil {
 		return fresh, &StoreError{err}
 	}
+	// One whose state cannot be read is not known: what is in it is.
+	candidates = slices.DeleteFunc(candidates, func(s Source) bool {
+		_, err := s.content()
+		return err != nil
+	})
 	best := fresh
 	if o.plain {
 		for _, s := range candidates {
@@ -315,16 +319,23 @@ func (in *Ingester) find(ctx context.Context, name string, o *openLog) (Source, 
 			return best, nil
 		}
 	}
-	slices.SortFunc(candidates, func(a, b Source) int { return int(min(max(a.Position-b.Position, -1), 1)) })
-	sum := sha256.New()
+	slices.SortFunc(candidates, func(a, b Source) int { return cmp.Compare(a.Position, b.Position) })
+	contents := make([]io.Writer, len(candidates))
+	for i := range candidates { // each has a secret of its own
+		known, err := candidates[i].content()
+		if err != nil {
+			return fresh, err
+		}
+		contents[i] = newContent(known.secret)
+	}
 	read := int64(0)
-	for _, s := range candidates {
-		n, err := io.CopyN(sum, o.content, s.Position-read)
+	for i, s := range candidates {
+		n, err := io.CopyN(io.MultiWriter(contents[i:]...), o.content, s.Position-read)
 		read += n
 		if err != nil { // shorter than that, or damaged: reading tells
 			break
 		}
-		if want, err := s.sum(); err == nil && bytes.Equal(want, sum.Sum(nil)) && s.Position >= best.Position {
+		if bytes.Equal(contents[i].(*content).state(), s.State) && s.Position >= best.Position {
 			best = s
 		}
 		if ctx.Err() != nil {
@@ -352,20 +363,12 @@ func tailOf(f *os.File, position int64) (Hash, int64) {
 	return sumBytes(tail), int64(len(tail))
 }
 
-func (s *Source) hash() (hash.Hash, error) {
-	h := sha256.New()
+// content returns that of all bytes before the position.
+func (s *Source) content() (*content, error) {
 	if len(s.State) == 0 {
-		return h, nil
+		return newContent(xalt.NewSecret()), nil
 	}
-	return h, h.(encoding.BinaryUnmarshaler).UnmarshalBinary(s.State)
-}
-
-func (s *Source) sum() ([]byte, error) {
-	h, err := s.hash()
-	if err != nil {
-		return nil, err
-	}
-	return h.Sum(nil), nil
+	return contentOf(s.State)
 }
 
 // readLog reads a log from where it was left. again asks to be called once
@@ -397,28 +400,32 @@ func (in *Ingester) readLog(ctx context.Context, name, path string) (again bool,
 	if err != nil {
 		return false, err
 	}
-	// What is before the stored position is hashed, also where --full reads it.
-	sum, err := source.hash()
+	sum, err := source.content()
 	if err != nil {
-		return false, fmt.Errorf("read %s: state of the source: %w", name, err)
+		return false, fmt.Errorf("read %s: %w", name, err)
 	}
-	hasher := newHasher(sum, source.Position-start.Position)
-	defer hasher.close()
 	in.c.where = xalt.Storable(name)
-	lines := newLineReader(content, in.opts.MaxLine, start.Position, start.Lines, hasher.write)
-	stored := source.Position
+	position, stored := start.Position, source.Position
+	lines := newLineReader(content, in.opts.MaxLine, start.Position, start.Lines, func(p []byte) {
+		position += int64(len(p))
+		// With --full, what is before the stored position comes again.
+		if fresh := position - max(stored, position-int64(len(p))); fresh > 0 {
+			_, _ = sum.Write(p[int64(len(p))-fresh:]) // it does not fail
+		}
+	})
 	var last *Advance
 	advance := func() *Advance {
 		if last != nil {
 			source.ID = last.ID // the store gave it one
 		}
-		if hasher.written+start.Position <= stored {
+		lines.flush()
+		if position <= stored {
 			return nil // --full has not come to the stored position yet
 		}
 		next := source
-		next.Position = hasher.written + start.Position
+		next.Position = position
 		next.Lines = lines.number
-		next.State = hasher.state()
+		next.State = sum.state()
 		if o.plain {
 			next.Tail, next.TailLen = tailOf(o.file, next.Position)
 		}

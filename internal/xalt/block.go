@@ -267,6 +267,16 @@ func parseCRC(value []byte) (crc uint16, err error) {
 	return crc, nil
 }
 
+// kindOf is a conversion, without memory for those that are known.
+func kindOf(b []byte) Kind {
+	for _, k := range [...]Kind{KindRun, KindLink, KindPkg, KindSkip} {
+		if string(b) == string(k) {
+			return k
+		}
+	}
+	return Kind(b)
+}
+
 // encoding is how a version writes a record's text into blocks.
 type encoding byte
 

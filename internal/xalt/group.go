@@ -81,7 +81,7 @@ const manyVariants = 16
 // NewGroup returns an empty group for blocks like b.
 func NewGroup(id Identity, b *Block) *Group {
 	return &Group{
-		ID: id, Version: b.Version, Kind: Kind(b.Kind), Syshost: string(b.Syshost), Key: string(b.Key),
+		ID: id, Version: b.Version, Kind: kindOf(b.Kind), Syshost: string(b.Syshost), Key: string(b.Key),
 		HasCRC: b.HasCRC, CRC: b.CRC, Count: b.Count, Epoch: b.Epoch,
 		size: groupOverhead + len(b.Kind) + len(b.Syshost) + len(b.Key),
 	}

@@ -2,63 +2,17 @@ package xalt
 
 import (
 	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
-	"crypto/sha256"
 	"unsafe"
 
 	"github.com/tidwall/gjson"
 )
-
-// Key names bytes within this process: equal keys mean equal bytes.
-type Key [16]byte
-
-// keyer makes keys, several times faster than SHA-256: the key is a MAC
-// (GMAC), and as nobody outside knows its secret or sees a key, nobody can
-// make two texts with one key better than by chance, which is below 2^-100. A
-// keyer is for one goroutine.
-type keyer struct {
-	mac    cipher.AEAD
-	nonce  []byte
-	secret []byte // for SHA-256 where GMAC is not to be had
-}
-
-// newKeyer returns a keyer with a secret of its own.
-func newKeyer() *keyer {
-	k := &keyer{secret: make([]byte, 16)}
-	_, _ = rand.Read(k.secret) // it never fails
-	block, err := aes.NewCipher(k.secret)
-	if err != nil {
-		return k
-	}
-	if k.mac, err = cipher.NewGCM(block); err != nil { // in FIPS 140 mode
-		k.mac = nil
-		return k
-	}
-	k.nonce = make([]byte, k.mac.NonceSize())
-	return k
-}
-
-// key returns the key of text.
-func (k *keyer) key(text []byte) (key Key) {
-	if k.mac == nil {
-		sum := sha256.New()
-		sum.Write(k.secret)
-		sum.Write(text)
-		copy(key[:], sum.Sum(nil))
-		return key
-	}
-	k.mac.Seal(key[:0], k.nonce, nil, text)
-	return key
-}
 
 // Decoder decodes records one after the other; see [Decoder.Decode]. Libraries
 // and environment are most of a record's text, and mostly they are those of a
 // record before: their JSON is checked the first time only. A Decoder is for
 // one goroutine; the zero value is ready.
 type Decoder struct {
-	keyer      *keyer
+	keyer      *Keyer
 	valid, old map[Key]struct{} // members that are JSON and not nested too deeply
 	list       []member
 }
@@ -118,9 +72,9 @@ func (d *Decoder) members(text []byte) ([]member, error) {
 
 func (d *Decoder) key(raw []byte) Key {
 	if d.keyer == nil {
-		d.keyer = newKeyer()
+		d.keyer = NewKeyer(NewSecret())
 	}
-	return d.keyer.key(raw)
+	return d.keyer.Key(raw)
 }
 
 // membersOf returns the members of an object.

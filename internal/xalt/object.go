@@ -8,26 +8,27 @@ import (
 
 // DecodeObjects reads a libA or linkA array: [[path, hash], ...]. An object
 // whose hash is "unknown" is left out, and blanks and line ends behind a path
-// are no part of it, both as in XALT; a repeat within the record is one object,
-// and entries that are no pair of texts are counted in bad. The texts share
-// raw's memory.
+// are no part of it, both as in XALT; entries that are no pair of texts are
+// counted in bad. Repeats are left in: they are one member of a set. The texts
+// share raw's memory.
 func DecodeObjects(raw []byte) (objects []Object, bad int) {
 	list := gjson.Parse(textOf(raw))
 	if !list.IsArray() {
 		return nil, 0
 	}
-	seen := make(map[Object]bool, min(strings.Count(list.Raw, "["), 100)) // no more than a text of any length can ask for
+	var pair [2]gjson.Result
+	n := 0
+	member := func(_, v gjson.Result) bool {
+		if n < len(pair) {
+			pair[n] = v
+		}
+		n++
+		return true
+	}
 	list.ForEach(func(_, entry gjson.Result) bool {
-		var pair [2]gjson.Result
-		n := 0
+		pair, n = [2]gjson.Result{}, 0
 		if entry.IsArray() {
-			entry.ForEach(func(_, v gjson.Result) bool {
-				if n < len(pair) {
-					pair[n] = v
-				}
-				n++
-				return true
-			})
+			entry.ForEach(member)
 		}
 		if n < 1 || pair[0].Type != gjson.String {
 			bad++
@@ -46,10 +47,13 @@ func DecodeObjects(raw []byte) (objects []Object, bad int) {
 		default:
 			bad++
 		}
-		if o.HashID != Unknown && !seen[o] {
-			seen[o] = true
-			objects = append(objects, o)
+		if o.HashID == Unknown {
+			return true
 		}
+		if objects == nil { // no more than a text of any length can ask for
+			objects = make([]Object, 0, min(strings.Count(list.Raw, "["), 100))
+		}
+		objects = append(objects, o)
 		return true
 	})
 	return objects, bad

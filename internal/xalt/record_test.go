@@ -372,7 +372,7 @@ func TestDecodeObjects(t *testing.T) {
 		{"empty", `[]`, nil, 0},
 		{"no array", `{}`, nil, 0},
 		{"nothing", ``, nil, 0},
-		{"repeats", `[["/a","0"],["/b","0"],["/a","0"]]`, []xalt.Object{{"/a", "0"}, {"/b", "0"}}, 0},
+		{"repeats", `[["/a","0"],["/b","0"],["/a","0"]]`, []xalt.Object{{"/a", "0"}, {"/b", "0"}, {"/a", "0"}}, 0},
 		{"other hash", `[["/a","0"],["/a","1"]]`, []xalt.Object{{"/a", "0"}, {"/a", "1"}}, 0},
 		{"unknown hash", `[["/a","unknown"],["/b","0"]]`, []xalt.Object{{"/b", "0"}}, 0},
 		{"hash is a number", `[["/a",0]]`, []xalt.Object{{"/a", "0"}}, 0},

@@ -104,6 +104,9 @@ func (d *noting) run(list []member) (*Run, error) {
 // twice, from xalt-wrap, which does it once.
 func producerEscapesTwice(qaT gjson.Result) bool {
 	twice := true
+	if !strings.Contains(qaT.Raw, "xalt-wrap") && strings.IndexByte(qaT.Raw, '\\') < 0 {
+		return twice // which a look at each member would come to
+	}
 	qaT.ForEach(func(key, v gjson.Result) bool {
 		if key.Str == "XALT_GIT_VERSION" && strings.HasPrefix(v.Str, "xalt-wrap/") {
 			twice = false

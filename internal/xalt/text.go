@@ -74,7 +74,7 @@ func Unstorable(s string) string {
 // three bytes that UTF-8 would have for them, invalid UTF-8 as it is. ok is
 // false if an escape is malformed or a quote stands there unescaped.
 func unquote(raw string) (text string, ok bool) {
-	i := strings.IndexAny(raw, `\"`)
+	i := special(raw)
 	if i < 0 {
 		return raw, true
 	}
@@ -118,11 +118,24 @@ func unquote(raw string) (text string, ok bool) {
 		default:
 			return "", false
 		}
-		i = strings.IndexAny(raw, `\"`)
+		i = special(raw)
 		if i < 0 {
 			return string(append(b, raw...)), true
 		}
 	}
+}
+
+// special returns the position of the first backslash or quote, -1 if there is
+// none.
+func special(raw string) int {
+	quote := strings.IndexByte(raw, '"')
+	if quote >= 0 {
+		raw = raw[:quote]
+	}
+	if i := strings.IndexByte(raw, '\\'); i >= 0 {
+		return i
+	}
+	return quote
 }
 
 // appendRune is utf8.AppendRune, but for surrogates, which it writes in the
@@ -175,12 +188,14 @@ func rawString(v gjson.Result) string {
 // pythonDumps writes a JSON array as Python's json.dumps does by default:
 // ", " between items and everything outside printable ASCII as \u escapes.
 func pythonDumps(array gjson.Result) string {
-	b := []byte{'['}
+	b := append(make([]byte, 0, len(array.Raw)+64), '[')
 	array.ForEach(func(_, item gjson.Result) bool {
 		if len(b) > 1 {
 			b = append(b, ", "...)
 		}
-		if item.Type == gjson.String {
+		if plain(item.Raw) {
+			b = append(b, item.Raw...) // as Python prints it
+		} else if item.Type == gjson.String {
 			b = appendQuoted(b, rawString(item), func(dst []byte, rest string) ([]byte, int) {
 				if unit, ok := surrogateAt(rest); ok {
 					return fmt.Appendf(dst, `\u%04x`, unit), 3
@@ -193,6 +208,16 @@ func pythonDumps(array gjson.Result) string {
 		return true
 	})
 	return string(append(b, ']'))
+}
+
+// plain reports whether a JSON token is printable ASCII without an escape.
+func plain(token string) bool {
+	for i := range len(token) {
+		if c := token[i]; c < ' ' || c > '~' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // AppendString adds s to dst as a JSON string in ASCII, in which a byte that is

@@ -1,0 +1,90 @@
+package ingest
+
+import (
+	"crypto/sha256"
+	"encoding"
+	"errors"
+	"hash"
+
+	"xaltpipe/internal/xalt"
+)
+
+// content names the bytes of a log up to a position, many times faster than
+// SHA-256: it is the SHA-256 of the keys of its blocks, under a secret of the
+// source. Nobody who writes into a log knows the secret, and so nobody can
+// make another log with the same content.
+type content struct {
+	secret xalt.Secret
+	keyer  *xalt.Keyer
+	keys   hash.Hash // of whole blocks
+	rest   []byte    // of the block that is not whole
+}
+
+const (
+	// contentBlock is the size of a block in bytes.
+	contentBlock = 16 << 10
+	// contentVersion is the first byte of a state.
+	contentVersion = 2
+)
+
+var errState = errors.New("no state of a content")
+
+// newContent returns that of no bytes.
+func newContent(secret xalt.Secret) *content {
+	return &content{secret: secret, keyer: xalt.NewKeyer(secret), keys: sha256.New(), rest: make([]byte, 0, contentBlock)}
+}
+
+// contentOf reads a state.
+func contentOf(state []byte) (*content, error) {
+	var secret xalt.Secret
+	keysLen := len(newContent(secret).state()) - 1 - len(secret)
+	if len(state) < 1+len(secret)+keysLen || state[0] != contentVersion {
+		return nil, errState
+	}
+	copy(secret[:], state[1:])
+	c := newContent(secret)
+	state = state[1+len(secret):]
+	if err := c.keys.(encoding.BinaryUnmarshaler).UnmarshalBinary(state[:keysLen]); err != nil {
+		return nil, errors.Join(errState, err)
+	}
+	if len(state)-keysLen >= contentBlock {
+		return nil, errState
+	}
+	c.rest = append(c.rest, state[keysLen:]...)
+	return c, nil
+}
+
+// Write implements [io.Writer]; it does not fail.
+func (c *content) Write(p []byte) (int, error) {
+	n := len(p)
+	if len(c.rest) > 0 {
+		fill := min(contentBlock-len(c.rest), len(p))
+		c.rest = append(c.rest, p[:fill]...)
+		p = p[fill:]
+		if len(c.rest) < contentBlock {
+			return n, nil
+		}
+		c.block(c.rest)
+		c.rest = c.rest[:0]
+	}
+	for ; len(p) >= contentBlock; p = p[contentBlock:] {
+		c.block(p[:contentBlock])
+	}
+	c.rest = append(c.rest, p...)
+	return n, nil
+}
+
+func (c *content) block(p []byte) {
+	key := c.keyer.Key(p)
+	c.keys.Write(key[:])
+}
+
+// state is what is kept of the content: contentOf goes on from it.
+func (c *content) state() []byte {
+	state := append([]byte{contentVersion}, c.secret[:]...)
+	keys, err := c.keys.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		panic(err) // sha256 cannot fail here
+	}
+	return append(append(state, keys...), c.rest...)
+}
