@@ -25,6 +25,7 @@ type collector struct {
 	last   *collected
 	held   int // bytes in groups
 	ready  []ready
+	asked  *question
 	want   int // records in the batch at which it is full
 	// Identities of records in this batch and in the one being written, which
 	// the store cannot know yet.
@@ -60,6 +61,18 @@ type ready struct {
 	line         int64
 }
 
+// question is records that the store is asked about while the next lines are
+// read.
+type question struct {
+	list   []ready
+	answer chan answer
+}
+
+type answer struct {
+	fates []Fate
+	err   error
+}
+
 // tentative is the block in an unfinished last line.
 type tentative struct {
 	id    xalt.Identity
@@ -92,14 +105,18 @@ const firstBatch = 512
 func (c *collector) reset() {
 	c.batch = &Batch{Selection: c.selected}
 	c.groups = make(map[xalt.Identity]*collected)
-	c.last, c.held, c.ready, c.tentative = nil, 0, nil, nil
+	c.last, c.held, c.ready, c.asked, c.tentative = nil, 0, nil, nil, nil
 	c.used = make(map[xalt.Identity]struct{})
 	c.doneBefore, c.done = c.done, make(map[xalt.Identity]struct{})
 }
 
 // full reports whether the batch should be written.
 func (c *collector) full() bool {
-	return c.batch.records+len(c.ready) >= c.want || len(c.done) >= 8*c.opts.BatchRecords ||
+	collected := c.batch.records + len(c.ready)
+	if c.asked != nil {
+		collected += len(c.asked.list)
+	}
+	return collected >= c.want || len(c.done) >= 8*c.opts.BatchRecords ||
 		c.held+c.batch.bytes > c.opts.BatchBytes
 }
 
@@ -239,7 +256,7 @@ func (c *collector) enqueue(ctx context.Context, g *collected, id xalt.Identity,
 		id: id, kind: g.Kind, text: text, syshost: g.Syshost, key: g.Key, source: g.source, line: g.line,
 	})
 	if len(c.ready) >= lookupRecords || c.held >= lookupBytes && len(c.ready) >= lookupRecords/8 {
-		return c.flush(ctx)
+		return c.ask(ctx)
 	}
 	return nil
 }
@@ -300,22 +317,46 @@ func (c *collector) addText(ctx context.Context, kind xalt.Kind, syshost, source
 	return c.enqueue(ctx, g, id, text)
 }
 
-// flush asks the store which of the complete records are known, and makes rows
-// of the others.
+// flush makes rows of all complete records that the store does not know.
 func (c *collector) flush(ctx context.Context) error {
-	if len(c.ready) == 0 {
-		return nil
-	}
-	list := c.ready
-	c.ready = nil
-	ids := make([]xalt.Identity, len(list))
-	for i := range list {
-		ids[i] = list[i].id
-	}
-	fates, err := c.store.Known(ctx, c.selected, ids)
-	if err != nil {
+	if err := c.ask(ctx); err != nil {
 		return err
 	}
+	return c.answered()
+}
+
+// ask asks the store which of the complete records are known, when it has
+// answered the question before.
+func (c *collector) ask(ctx context.Context) error {
+	if err := c.answered(); err != nil || len(c.ready) == 0 {
+		return err
+	}
+	ids := make([]xalt.Identity, len(c.ready))
+	for i := range c.ready {
+		ids[i] = c.ready[i].id
+	}
+	q := &question{list: c.ready, answer: make(chan answer, 1)}
+	c.asked, c.ready = q, make([]ready, 0, lookupRecords)
+	selected := c.selected
+	go func() {
+		fates, err := c.store.Known(ctx, selected, ids)
+		q.answer <- answer{fates, err}
+	}()
+	return nil
+}
+
+// answered waits for the store's answer, and makes rows of what it does not
+// know.
+func (c *collector) answered() error {
+	if c.asked == nil {
+		return nil
+	}
+	list, answer := c.asked.list, <-c.asked.answer
+	c.asked = nil
+	if answer.err != nil {
+		return answer.err
+	}
+	fates := answer.fates
 	for i := range list {
 		r := &list[i]
 		c.held -= len(r.text)
