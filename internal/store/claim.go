@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
+	"maps"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +60,8 @@ type claim struct {
 	id      int64       // of the row, 0 if new
 	main    bool        // the row is in xalt_run
 	changed bool
+	was     []any // values of the row of xalt_run that it was read from
+	wasID   int64
 	// Parts that this batch brought and replaced.
 	replaced []part
 }
@@ -271,12 +275,22 @@ func runColumns(d *dialect) []string {
 	}
 }
 
+// columns are the values of a row.
 func (c *claim) columns(d *dialect) []any {
+	row := c.values()
+	row[cmdlineColumn] = d.pack(c.run.Cmdline)
+	return row
+}
+
+const cmdlineColumn = 23
+
+// values are columns with the command line as it is.
+func (c *claim) values() []any {
 	r := &c.run
 	return []any{
 		r.JobID, r.RunUUID, c.date, r.Syshost, null(r.LinkUUID), r.HashID, r.Account, r.ExecType, r.StartTime, r.EndTime, r.RunTime,
 		r.Probability, r.NumCores, r.NumNodes, r.NumThreads, r.NumGPUs, r.Queue, r.SumRuns, r.SumTime, r.User, r.ExecPath,
-		null(c.module), r.Cwd, d.pack(r.Cmdline), null(r.Container), nullID(c.objects.id), nullID(c.env.id), nullInt(r.ExitStatus), nullInt(r.ExitSignal), nullID(c.mapID), c.name[:],
+		null(c.module), r.Cwd, r.Cmdline, null(r.Container), nullID(c.objects.id), nullID(c.env.id), nullInt(r.ExitStatus), nullInt(r.ExitSignal), nullID(c.mapID), c.name[:],
 		c.start.digestArg(), nullID(c.start.objects.id), nullID(c.start.env.id), c.end.digestArg(), nullID(c.end.objects.id), nullID(c.end.env.id), boolInt(c.imported),
 	}
 }
@@ -351,7 +365,9 @@ func (w *writer) loadClaims(ctx context.Context, runs []ingest.Run) (map[string]
 			if err != nil {
 				return err
 			}
-			c.main = table == "xalt_run"
+			if c.main = table == "xalt_run"; c.main {
+				c.was, c.wasID = c.values(), c.id
+			}
 			claims[c.run.RunUUID] = append(claims[c.run.RunUUID], c)
 			return nil
 		})
@@ -367,28 +383,28 @@ func (w *writer) storeClaims(ctx context.Context, list []*claim, gone []int64) e
 	if err := w.resolveSets(ctx, list); err != nil {
 		return err
 	}
-	var maps []ingest.Hash
-	for _, c := range list {
-		maps = append(maps, c.mapHash)
+	hashes := make([]ingest.Hash, len(list))
+	for i, c := range list {
+		hashes[i] = c.mapHash
 	}
-	mapIDs, err := w.mapIDs(ctx, maps)
+	mapIDs, err := w.mapIDs(ctx, hashes)
 	if err != nil {
 		return err
 	}
 	columns := runColumns(&w.db.dialect)
-	var fresh, changed, conflicts [][]any
+	var fresh, conflicts [][]any
+	var changed changedRows
 	for i, c := range list {
 		if mapIDs[i] != 0 {
 			c.mapID = mapIDs[i]
 		}
-		row := c.columns(&w.db.dialect)
 		switch {
-		case !c.main:
-			conflicts = append(conflicts, row)
-		case c.id == 0:
-			fresh = append(fresh, row)
+		case c.main && c.id != 0:
+			changed.add(c)
+		case c.main:
+			fresh = append(fresh, c.columns(&w.db.dialect))
 		default:
-			changed = append(changed, row)
+			conflicts = append(conflicts, c.columns(&w.db.dialect))
 		}
 	}
 	for _, id := range gone {
@@ -399,8 +415,110 @@ func (w *writer) storeClaims(ctx context.Context, list []*claim, gone []int64) e
 	if err := w.db.insert(ctx, w.tx, "xalt_run", columns, fresh, ""); err != nil {
 		return err
 	}
-	if err := w.db.insert(ctx, w.tx, "xalt_run", columns, changed, w.db.dialect.upsert([]string{"run_uuid"}, columns)); err != nil {
+	if err := w.updateRuns(ctx, &changed); err != nil {
 		return err
 	}
 	return w.db.insert(ctx, w.tx, "run_conflict", columns, conflicts, w.db.dialect.upsert([]string{"run_uuid", "claim"}, columns))
+}
+
+// changedRows are rows of xalt_run that are there and change, by the columns in
+// which they do: bit n stands for column n of [runColumns].
+type changedRows struct {
+	claims map[uint64][]*claim
+	whole  []*claim // all of their columns may change
+}
+
+// add takes in a claim whose row is there. The end of a run changes few columns
+// of what its start brought.
+func (r *changedRows) add(c *claim) {
+	if c.was == nil || c.wasID != c.id {
+		r.whole = append(r.whole, c)
+		return
+	}
+	var mask uint64
+	for i, v := range c.values() {
+		if !sameValue(c.was[i], v) {
+			mask |= 1 << i
+		}
+	}
+	if mask == 0 {
+		return
+	}
+	if r.claims == nil {
+		r.claims = make(map[uint64][]*claim)
+	}
+	r.claims[mask] = append(r.claims[mask], c)
+}
+
+func sameValue(a, b any) bool {
+	if x, ok := a.([]byte); ok {
+		y, ok := b.([]byte)
+		return ok && bytes.Equal(x, y)
+	}
+	if _, ok := b.([]byte); ok {
+		return false
+	}
+	return a == b
+}
+
+// fewRows is how many rows that change in the same columns are worth a
+// statement of their own.
+const fewRows = 32
+
+// updateRuns changes rows of xalt_run.
+func (w *writer) updateRuns(ctx context.Context, changed *changedRows) error {
+	d := &w.db.dialect
+	columns := runColumns(d)
+	var union uint64
+	var rest []*claim
+	whole := changed.whole
+	for _, mask := range slices.Sorted(maps.Keys(changed.claims)) {
+		list := changed.claims[mask]
+		switch can, err := w.canUpdate(ctx, "xalt_run", columns, mask); {
+		case err != nil:
+			return err
+		case !can:
+			whole = append(whole, list...)
+		case len(list) < fewRows:
+			rest = append(rest, list...)
+			union |= mask
+		default:
+			if err := w.updateRunColumns(ctx, columns, mask, list); err != nil {
+				return err
+			}
+		}
+	}
+	if err := w.updateRunColumns(ctx, columns, union, rest); err != nil {
+		return err
+	}
+	rows := make([][]any, len(whole))
+	for i, c := range whole {
+		rows[i] = c.columns(d)
+	}
+	return w.db.insert(ctx, w.tx, "xalt_run", columns, rows, d.upsert([]string{"run_uuid"}, columns))
+}
+
+// updateRunColumns sets the columns of mask in the claims' rows.
+func (w *writer) updateRunColumns(ctx context.Context, columns []string, mask uint64, list []*claim) error {
+	set := make([]string, 0, bits.OnesCount64(mask))
+	for i, name := range columns {
+		if mask>>i&1 != 0 {
+			set = append(set, name)
+		}
+	}
+	rows := make([][]any, len(list))
+	for k, c := range list {
+		row := make([]any, 0, len(set)+1)
+		for i, v := range c.values() {
+			switch {
+			case mask>>i&1 == 0:
+			case i == cmdlineColumn:
+				row = append(row, w.db.dialect.pack(c.run.Cmdline))
+			default:
+				row = append(row, v)
+			}
+		}
+		rows[k] = append(row, c.id)
+	}
+	return w.update(ctx, "xalt_run", "run_id", set, rows)
 }

@@ -28,6 +28,14 @@ type dialect struct {
 	// keep returns what follows VALUES (...) so that a row whose key columns
 	// exist stays as it is.
 	keep func(key []string) string
+	// typed returns the placeholder of a value for a column of a type of the
+	// database's in updateQuery; empty if it cannot be in one.
+	typed func(databaseType string) string
+	// updateQuery sets columns in n rows, by key; values are the placeholders
+	// of the columns and the key.
+	updateQuery func(table, key string, columns, values []string, n int) string
+	// updateOne sets columns row by row, where that is faster.
+	updateOne func(ctx context.Context, s *session, table, key string, columns []string, rows [][]any) error
 	// bulk adds rows that are not there in the engine's fastest way; nil: with
 	// INSERT.
 	bulk    func(ctx context.Context, s *session, table string, columns []string, rows [][]any) error

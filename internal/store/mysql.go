@@ -41,7 +41,31 @@ var mysqlDialect = dialect{
 	},
 	keep:       func(key []string) string { return " ON DUPLICATE KEY UPDATE " + key[0] + " = " + key[0] },
 	savepoints: true,
-	classify:   classifyMySQL,
+	// Without a cast, a value's type and length would be those of the first
+	// time. Text, for which there is no such cast, does not change often.
+	typed: func(t string) string {
+		switch t {
+		case "BIGINT":
+			return "CAST(? AS SIGNED)"
+		case "DOUBLE":
+			return "CAST(? AS DOUBLE)"
+		case "DATETIME":
+			return "CAST(? AS DATETIME)"
+		case "BINARY":
+			return "CAST(? AS BINARY(16))"
+		}
+		return ""
+	},
+	updateQuery: func(table, key string, columns, values []string, n int) string {
+		names := make([]string, len(values))
+		for i, v := range values {
+			names[i] = fmt.Sprintf("%s AS c%d", v, i)
+		}
+		more := strings.Repeat(" UNION ALL SELECT "+join(values), n-1)
+		return fmt.Sprintf("UPDATE %s JOIN (SELECT %s%s) v ON %s.%s = v.c%d SET %s",
+			table, join(names), more, table, key, len(columns), assignments(columns))
+	},
+	classify: classifyMySQL,
 }
 
 // tlsConfigs numbers the driver's named TLS configurations.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,8 +23,18 @@ var postgres = dialect{
 		Hash: "BYTEA", Blob: "BYTEA", Packed: `TEXT COLLATE "C"`, User: `"user"`, quote: `"`, hashIndex: true,
 		date: "CAST(%s AS date)",
 	},
-	begin:         []string{"BEGIN ISOLATION LEVEL READ COMMITTED"},
-	lock:          lockRow,
+	begin: []string{"BEGIN ISOLATION LEVEL READ COMMITTED"},
+	lock:  lockRow,
+	typed: func(t string) string { return "?::" + t },
+	updateQuery: func(table, key string, columns, values []string, n int) string {
+		names := make([]string, len(values))
+		for i := range names {
+			names[i] = fmt.Sprintf("c%d", i)
+		}
+		more := strings.Repeat(", ("+placeholders(len(values))+")", n-1) // the first row's types are those of all
+		return fmt.Sprintf("UPDATE %s SET %s FROM (VALUES (%s)%s) v (%s) WHERE %s.%s = v.c%d",
+			table, assignments(columns), join(values), more, join(names), table, key, len(columns))
+	},
 	maxParams:     65535,
 	numbered:      true,
 	arrays:        true,

@@ -35,6 +35,8 @@ var sqlite = dialect{
 		return " ON CONFLICT (" + strings.Join(key, ", ") + ") DO UPDATE SET " + strings.Join(set, ", ")
 	},
 	keep:      func(key []string) string { return " ON CONFLICT (" + strings.Join(key, ", ") + ") DO NOTHING" },
+	typed:     func(string) string { return "?" },
+	updateOne: updateRows,
 	bulk:      insertRows,
 	classify:  classifySQLite,
 	bulkWay:   "INSERT of many rows",
@@ -70,6 +72,22 @@ func insertRows(ctx context.Context, s *session, table string, columns []string,
 		}
 		return nil
 	})
+}
+
+// updateRows sets columns of rows by the driver's own statements.
+func updateRows(ctx context.Context, s *session, table, key string, columns []string, rows [][]any) error {
+	query := "UPDATE " + table + " SET " + strings.Join(columns, " = ?, ") + " = ? WHERE " + key + " = ?"
+	err := s.conn.Raw(func(driverConn any) error {
+		conn, ok := driverConn.(driver.ConnPrepareContext)
+		if !ok {
+			return errors.New("the driver does not prepare statements")
+		}
+		return insertMany(ctx, conn, query, rows, 1)
+	})
+	if err != nil {
+		return fmt.Errorf("update %s: %w", table, err)
+	}
+	return nil
 }
 
 func insertMany(ctx context.Context, conn driver.ConnPrepareContext, query string, rows [][]any, n int) (err error) {

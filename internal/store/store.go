@@ -26,6 +26,7 @@ type DB struct {
 	idBits      uint // of ids derived from content
 	known       *idCache
 	unions      *unionCache
+	columnTypes map[string]map[string]string // by table and column; of the writer
 	writer      session
 	checkpoints sync.WaitGroup
 	copying     atomic.Bool             // a checkpoint is under way
