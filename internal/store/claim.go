@@ -461,16 +461,12 @@ func sameValue(a, b any) bool {
 	return a == b
 }
 
-// fewRows is how many rows that change in the same columns are worth a
-// statement of their own.
-const fewRows = 32
-
 // updateRuns changes rows of xalt_run.
 func (w *writer) updateRuns(ctx context.Context, changed *changedRows) error {
 	d := &w.db.dialect
 	columns := runColumns(d)
 	var union uint64
-	var rest []*claim
+	var together []*claim
 	whole := changed.whole
 	for _, mask := range slices.Sorted(maps.Keys(changed.claims)) {
 		list := changed.claims[mask]
@@ -479,8 +475,8 @@ func (w *writer) updateRuns(ctx context.Context, changed *changedRows) error {
 			return err
 		case !can:
 			whole = append(whole, list...)
-		case len(list) < fewRows:
-			rest = append(rest, list...)
+		case d.updateOne == nil: // few statements of many rows
+			together = append(together, list...)
 			union |= mask
 		default:
 			if err := w.updateRunColumns(ctx, columns, mask, list); err != nil {
@@ -488,7 +484,7 @@ func (w *writer) updateRuns(ctx context.Context, changed *changedRows) error {
 			}
 		}
 	}
-	if err := w.updateRunColumns(ctx, columns, union, rest); err != nil {
+	if err := w.updateRunColumns(ctx, columns, union, together); err != nil {
 		return err
 	}
 	rows := make([][]any, len(whole))

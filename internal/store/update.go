@@ -66,21 +66,24 @@ func (w *writer) update(ctx context.Context, table, key string, columns []string
 		}
 		values[i] = d.typed(t)
 	}
-	for _, n := range rowsPerStatement {
-		if n*len(names) > d.maxParams {
-			continue
+	most := rowsPerStatement[0]
+	for most*len(names) > d.maxParams {
+		most /= 4
+	}
+	for len(rows) > 0 {
+		n := min(most, len(rows))
+		size := most
+		for size/4 >= n {
+			size /= 4
 		}
-		query := d.rebind(d.updateQuery(table, key, columns, values, n))
-		for len(rows) >= n {
-			var args []any
-			for _, row := range rows[:n] {
-				args = append(args, row...)
-			}
-			if _, err := w.tx.ExecContext(ctx, query, args...); err != nil {
-				return fmt.Errorf("update %s: %w", table, explain(err))
-			}
-			rows = rows[n:]
+		var args []any
+		for i := range size { // the last row again fills it up, so that few different statements are in use
+			args = append(args, rows[min(i, n-1)]...)
 		}
+		if _, err := w.tx.ExecContext(ctx, d.rebind(d.updateQuery(table, key, columns, values, size)), args...); err != nil {
+			return fmt.Errorf("update %s: %w", table, explain(err))
+		}
+		rows = rows[n:]
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func TestUpdateColumns(t *testing.T) {
 		if columns[cmdlineColumn] != "cmdline" {
 			t.Fatalf("column %d is %s", cmdlineColumn, columns[cmdlineColumn])
 		}
-		const runs = fewRows + 150 // statements of 128 rows, 16 and 1
+		const runs = 128 + 40 // statements of 128 rows, and of a rest
 		claims := make([]*claim, runs)
 		write := func(list []*claim) {
 			t.Helper()
