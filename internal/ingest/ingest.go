@@ -218,9 +218,14 @@ func (e *SourceError) Unwrap() []error { return e.Errs }
 // commit closes the batch and hands it to the store, which writes it while the
 // next one is read. advance may be nil.
 func (in *Ingester) commit(ctx context.Context, advance func() *Advance) error {
-	// What the batch before it brought must be there when this one is closed.
+	// Rows of its complete records are made while the batch before it is written.
+	// When it is closed, what that one brought must be there.
+	flushed := in.c.flush(ctx)
 	if err := in.await(); err != nil {
 		return err
+	}
+	if flushed != nil {
+		return &StoreError{flushed}
 	}
 	b, err := in.c.close(ctx)
 	if err != nil {
