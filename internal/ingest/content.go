@@ -56,13 +56,18 @@ func contentOf(state []byte) (*content, error) {
 
 // Write implements [io.Writer]; it does not fail.
 func (c *content) Write(p []byte) (int, error) {
-	n := len(p)
+	c.add(p)
+	return len(p), nil
+}
+
+// add takes in the bytes that come next.
+func (c *content) add(p []byte) {
 	if len(c.rest) > 0 {
 		fill := min(contentBlock-len(c.rest), len(p))
 		c.rest = append(c.rest, p[:fill]...)
 		p = p[fill:]
 		if len(c.rest) < contentBlock {
-			return n, nil
+			return
 		}
 		c.block(c.rest)
 		c.rest = c.rest[:0]
@@ -71,7 +76,6 @@ func (c *content) Write(p []byte) (int, error) {
 		c.block(p[:contentBlock])
 	}
 	c.rest = append(c.rest, p...)
-	return n, nil
 }
 
 func (c *content) block(p []byte) {

@@ -390,14 +390,14 @@ func TestContent(t *testing.T) {
 	secret := xalt.NewSecret()
 	whole := func(secret xalt.Secret, data []byte) []byte {
 		c := newContent(secret)
-		c.Write(data)
+		c.add(data)
 		return c.state()
 	}
 	for range 50 {
 		c := newContent(secret)
 		for at := 0; at < len(data); {
 			n := min(1+rng.IntN(2*contentBlock), len(data)-at)
-			c.Write(data[at : at+n])
+			c.add(data[at : at+n])
 			at += n
 			state := c.state()
 			if !bytes.Equal(state, whole(secret, data[:at])) {
@@ -412,7 +412,7 @@ func TestContent(t *testing.T) {
 	seen := map[string]string{string(whole(secret, data)): "itself", string(whole(xalt.NewSecret(), data)): "under another secret"}
 	for what, other := range map[string][]byte{
 		"one byte less":  data[:len(data)-1],
-		"one byte more":  append(data[:len(data):len(data)], 0),
+		"one byte more":  append(slices.Clip(data), 0),
 		"one block less": data[contentBlock:],
 		"nothing":        nil,
 	} {
@@ -445,7 +445,7 @@ func BenchmarkContent(b *testing.B) {
 	var ours, theirs time.Duration
 	for b.Loop() {
 		began := time.Now()
-		c.Write(data)
+		c.add(data)
 		ours += time.Since(began)
 		began = time.Now()
 		sum.Write(data)

@@ -410,7 +410,7 @@ func (in *Ingester) readLog(ctx context.Context, name, path string) (again bool,
 		position += int64(len(p))
 		// With --full, what is before the stored position comes again.
 		if fresh := position - max(stored, position-int64(len(p))); fresh > 0 {
-			_, _ = sum.Write(p[int64(len(p))-fresh:]) // it does not fail
+			sum.add(p[int64(len(p))-fresh:])
 		}
 	})
 	var last *Advance

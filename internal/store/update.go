@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -57,7 +58,7 @@ func (w *writer) update(ctx context.Context, table, key string, columns []string
 	if d.updateOne != nil {
 		return d.updateOne(ctx, w.tx, table, key, columns, rows)
 	}
-	names := append(columns[:len(columns):len(columns)], key)
+	names := append(slices.Clip(columns), key)
 	values := make([]string, len(names))
 	for i, name := range names {
 		t, err := w.columnType(ctx, table, strings.Trim(name, d.types.quote))
