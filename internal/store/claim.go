@@ -366,7 +366,8 @@ func (w *writer) loadClaims(ctx context.Context, runs []ingest.Run) (map[string]
 				return err
 			}
 			if c.main = table == "xalt_run"; c.main {
-				c.was, c.wasID = c.values(), c.id
+				before := *c // which has the memory of its digests for itself
+				c.was, c.wasID = before.values(), c.id
 			}
 			claims[c.run.RunUUID] = append(claims[c.run.RunUUID], c)
 			return nil

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -189,4 +190,62 @@ func TestPlansOfGrowingTables(t *testing.T) {
 	if read >= all {
 		t.Errorf("%d rows were read by going through the table", read)
 	}
+}
+
+// TestSourceState wants a log whose stored state cannot be read, or is that of other
+// bytes, to be read once more, which changes nothing, and to be known then.
+func TestSourceState(t *testing.T) {
+	log := sample(t, "xalt.log")
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		read := func(file string) ingest.Stats {
+			t.Helper()
+			in := ingest.New(db, options(t))
+			if err := in.Run(t.Context(), []string{file}, nil); err != nil {
+				t.Fatal(err)
+			}
+			return in.Stats()
+		}
+		if s := read(log); s.Records.Stored == 0 {
+			t.Fatal("nothing is stored")
+		}
+		// A copy is another file, which is compared as a whole.
+		data, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := filepath.Join(t.TempDir(), "copy.log")
+		if err := os.WriteFile(copied, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s := read(copied); s.Bytes != 0 {
+			t.Errorf("%d bytes of a copy were read", s.Bytes)
+		}
+		raw := d.Open(t)
+		var good []byte
+		if err := raw.QueryRowContext(t.Context(), "SELECT state FROM ingest_source").Scan(&good); err != nil {
+			t.Fatal(err)
+		}
+		other := bytes.Clone(good)
+		other[len(other)-1] ^= 1
+		for what, state := range map[string][]byte{"of another version": []byte("sha\x03..."), "of other bytes": other} {
+			statement := map[string]string{"postgres": "UPDATE ingest_source SET state = $1"}[d.Kind]
+			if statement == "" {
+				statement = "UPDATE ingest_source SET state = ?"
+			}
+			if _, err := raw.ExecContext(t.Context(), statement, state); err != nil {
+				t.Fatal(err)
+			}
+			fresh := filepath.Join(t.TempDir(), "fresh.log")
+			if err := os.WriteFile(fresh, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if s := read(fresh); s.Bytes != int64(len(data)) || s.Records.Repeated != s.Records.Total() || s.Records.Total() == 0 {
+				t.Errorf("a state %s: %+v, want every record repeated", what, s)
+			}
+			if s := read(fresh); s.Bytes != 0 {
+				t.Errorf("a state %s: %d bytes were read once more", what, s.Bytes)
+			}
+		}
+	})
 }

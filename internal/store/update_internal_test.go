@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/testdb"
 	"xaltpipe/internal/xalt"
 )
@@ -148,5 +149,63 @@ func TestUpdateColumns(t *testing.T) {
 		}
 		write(claims)
 		check("whole rows")
+	})
+}
+
+// TestLaterEnd wants a later end record of a run to replace all that an earlier
+// one said, its digest and sets too, whatever the batch.
+func TestLaterEnd(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		a, err := ParseURL(d.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db, err := Open(t.Context(), a, Options{Create: true, Zone: time.UTC})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		record := func(end float64, digest byte) ingest.Run {
+			return ingest.Run{
+				Run: &xalt.Run{
+					RunUUID: "00000000-0000-7000-8000-000000000001", Syshost: "rios", User: "u", ExecPath: "/a", StartTime: 1764200000,
+					EndTime: end, RunTime: max(0, end-1764200000), Cmdline: fmt.Sprintf(`["a", "%d"]`, digest),
+				},
+				Date: "2025-11-26 23:33:20", Digest: xalt.Digest{digest, digest},
+				Objects: ingest.NewSet("objects", []*ingest.Object{{Hash: ingest.Hash{digest}, Path: fmt.Sprint("/lib", digest), Syshost: "rios", HashID: "0"}}, func(o *ingest.Object) ingest.Hash { return o.Hash }),
+			}
+		}
+		for _, r := range []ingest.Run{record(0, 9), record(0, 5), record(1764200010, 7), record(1764200030, 3), record(1764200030, 4), record(1764200020, 8), record(0, 2)} {
+			if _, err := db.Write(t.Context(), &ingest.Batch{Runs: []ingest.Run{r}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var start, end []byte
+		var endTime float64
+		var sets, cmdline string
+		query := "SELECT start_digest, end_digest, end_time FROM xalt_run"
+		if err := db.row(t.Context(), db.sql, query, nil, &start, &end, &endTime); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.row(t.Context(), db.sql, "SELECT cmdline FROM xalt_run", nil, packedText{&cmdline, db.dialect.packer != nil}); err != nil {
+			t.Fatal(err)
+		}
+		for _, column := range []string{"start_object_set_id", "end_object_set_id", "object_set_id"} {
+			err := db.query(t.Context(), db.sql, "SELECT o.object_path FROM xalt_run r JOIN object_set_member m ON m.set_id = r."+column+
+				" JOIN xalt_object o ON o.obj_id = m.obj_id ORDER BY o.object_path", nil, func(rows *sql.Rows) error {
+				var path string
+				err := rows.Scan(&path)
+				sets += " " + path
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sets += ";"
+		}
+		got := fmt.Sprintf("%x %x %.0f %s%s", start[:2], end[:2], endTime, cmdline, sets)
+		if want := `0202 0404 1764200030 ["a", "4"] /lib2; /lib4; /lib2 /lib4;`; got != want {
+			t.Errorf("the run is %s, want %s", got, want)
+		}
 	})
 }
