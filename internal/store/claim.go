@@ -505,13 +505,13 @@ func (w *writer) updateRunColumns(ctx context.Context, columns []string, mask ui
 	}
 	rows := make([][]any, len(list))
 	for k, c := range list {
+		values := c.values()
+		if mask>>cmdlineColumn&1 != 0 {
+			values = c.columns(&w.db.dialect)
+		}
 		row := make([]any, 0, len(set)+1)
-		for i, v := range c.values() {
-			switch {
-			case mask>>i&1 == 0:
-			case i == cmdlineColumn:
-				row = append(row, w.db.dialect.pack(c.run.Cmdline))
-			default:
+		for i, v := range values {
+			if mask>>i&1 != 0 {
 				row = append(row, v)
 			}
 		}

@@ -225,10 +225,7 @@ func in[K, A any](ctx context.Context, db *DB, q querier, query string, keys []K
 	}
 	for len(keys) > 0 {
 		n := min(inChunk, len(keys))
-		size := inChunk
-		for size/4 >= n {
-			size /= 4
-		}
+		size := padded(n, inChunk)
 		args := make([]any, size)
 		for i := range args {
 			args[i] = arg(keys[min(i, n-1)])
@@ -239,6 +236,15 @@ func in[K, A any](ctx context.Context, db *DB, q querier, query string, keys []K
 		keys = keys[n:]
 	}
 	return nil
+}
+
+// padded returns how many of most a statement for n is made for: the least of most
+// and its quarters that is enough, so that few different statements are in use.
+func padded(n, most int) int {
+	for most/4 >= n {
+		most /= 4
+	}
+	return most
 }
 
 // lookUp is query with prepared statements on the pool as well.

@@ -55,17 +55,13 @@ func insertRows(ctx context.Context, s *session, table string, columns []string,
 	if len(columns) > 1 && columns[1] == "hash" { // the integer key is derived from it
 		perStatement = 1
 	}
-	return s.conn.Raw(func(driverConn any) error {
-		conn, ok := driverConn.(driver.ConnPrepareContext)
-		if !ok {
-			return fmt.Errorf("insert into %s: the driver does not prepare statements", table)
-		}
+	return s.prepare(func(conn driver.ConnPrepareContext) error {
 		for _, n := range [...]int{perStatement, 1} {
 			if len(rows) < n {
 				continue
 			}
 			done := len(rows) / n * n
-			if err := insertMany(ctx, conn, insertQuery("INSERT OR FAIL INTO ", table, columns, n, ""), rows[:done], n); err != nil {
+			if err := executeMany(ctx, conn, insertQuery("INSERT OR FAIL INTO ", table, columns, n, ""), rows[:done], n); err != nil {
 				return err
 			}
 			rows = rows[done:]
@@ -74,23 +70,29 @@ func insertRows(ctx context.Context, s *session, table string, columns []string,
 	})
 }
 
-// updateRows sets columns of rows by the driver's own statements.
-func updateRows(ctx context.Context, s *session, table, key string, columns []string, rows [][]any) error {
-	query := "UPDATE " + table + " SET " + strings.Join(columns, " = ?, ") + " = ? WHERE " + key + " = ?"
-	err := s.conn.Raw(func(driverConn any) error {
+// prepare gives f the driver's connection.
+func (s *session) prepare(f func(driver.ConnPrepareContext) error) error {
+	return s.conn.Raw(func(driverConn any) error {
 		conn, ok := driverConn.(driver.ConnPrepareContext)
 		if !ok {
 			return errors.New("the driver does not prepare statements")
 		}
-		return insertMany(ctx, conn, query, rows, 1)
+		return f(conn)
 	})
+}
+
+// updateRows sets columns of rows by the driver's own statements.
+func updateRows(ctx context.Context, s *session, table, key string, columns []string, rows [][]any) error {
+	query := "UPDATE " + table + " SET " + strings.Join(columns, " = ?, ") + " = ? WHERE " + key + " = ?"
+	err := s.prepare(func(conn driver.ConnPrepareContext) error { return executeMany(ctx, conn, query, rows, 1) })
 	if err != nil {
 		return fmt.Errorf("update %s: %w", table, err)
 	}
 	return nil
 }
 
-func insertMany(ctx context.Context, conn driver.ConnPrepareContext, query string, rows [][]any, n int) (err error) {
+// executeMany executes a statement that takes n rows for all of them.
+func executeMany(ctx context.Context, conn driver.ConnPrepareContext, query string, rows [][]any, n int) (err error) {
 	stmt, err := conn.PrepareContext(ctx, query)
 	if err != nil {
 		return err
@@ -186,17 +188,17 @@ func (db *DB) checkpoint(ctx context.Context) {
 	if err != nil || pages-copied < checkpointPages {
 		return
 	}
-	if pages >= maxLogPages {
-		db.checkpoints.Wait()
+	wait := pages >= maxLogPages
+	if db.copying.Load() && !wait {
+		return // until the next commit
 	}
-	if !db.copying.CompareAndSwap(false, true) {
-		return
-	}
+	db.checkpoints.Wait()
+	db.copying.Store(true)
 	db.checkpoints.Go(func() {
 		defer db.copying.Store(false)
 		_, _ = db.sql.ExecContext(context.WithoutCancel(ctx), "PRAGMA wal_checkpoint(PASSIVE)")
 	})
-	if pages >= maxLogPages {
+	if wait {
 		db.checkpoints.Wait()
 	}
 }

@@ -2,35 +2,44 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// columnType returns how a table's column is declared in the database.
-func (w *writer) columnType(ctx context.Context, table, column string) (string, error) {
-	if types, ok := w.db.columnTypes[table]; ok {
-		return types[column], nil
+// placeholder returns that of a value for a column in dialect.updateQuery; empty if
+// it cannot be in one.
+func (w *writer) placeholder(ctx context.Context, table, column string) (string, error) {
+	types := w.db.columnTypes[table]
+	if types == nil {
+		var err error
+		if types, err = w.readTypes(ctx, table); err != nil {
+			return "", fmt.Errorf("look at %s: %w", table, explain(err))
+		}
+		if w.db.columnTypes == nil {
+			w.db.columnTypes = make(map[string]map[string]string)
+		}
+		w.db.columnTypes[table] = types
 	}
-	types := make(map[string]string)
+	return w.db.dialect.typed(types[strings.Trim(column, w.db.dialect.types.quote)]), nil
+}
+
+// readTypes returns how a table's columns are declared in the database.
+func (w *writer) readTypes(ctx context.Context, table string) (map[string]string, error) {
 	rows, err := w.tx.QueryContext(ctx, "SELECT * FROM "+table+" LIMIT 0")
 	if err != nil {
-		return "", explain(err)
+		return nil, err
 	}
 	defer rows.Close()
 	columns, err := rows.ColumnTypes()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	types := make(map[string]string, len(columns))
 	for _, c := range columns {
 		types[c.Name()] = c.DatabaseTypeName()
 	}
-	if w.db.columnTypes == nil {
-		w.db.columnTypes = make(map[string]map[string]string)
-	}
-	w.db.columnTypes[table] = types
-	return types[column], errors.Join(rows.Err(), rows.Close())
+	return types, rows.Err()
 }
 
 // canUpdate tells whether update takes values of those columns that mask has a
@@ -40,8 +49,7 @@ func (w *writer) canUpdate(ctx context.Context, table string, columns []string, 
 		if mask>>i&1 == 0 {
 			continue
 		}
-		t, err := w.columnType(ctx, table, strings.Trim(column, w.db.dialect.types.quote))
-		if err != nil || w.db.dialect.typed(t) == "" {
+		if p, err := w.placeholder(ctx, table, column); p == "" {
 			return false, err
 		}
 	}
@@ -58,31 +66,27 @@ func (w *writer) update(ctx context.Context, table, key string, columns []string
 	if d.updateOne != nil {
 		return d.updateOne(ctx, w.tx, table, key, columns, rows)
 	}
-	names := append(slices.Clip(columns), key)
-	values := make([]string, len(names))
-	for i, name := range names {
-		t, err := w.columnType(ctx, table, strings.Trim(name, d.types.quote))
+	var values []string
+	for _, name := range append(slices.Clip(columns), key) {
+		p, err := w.placeholder(ctx, table, name)
 		if err != nil {
 			return err
 		}
-		values[i] = d.typed(t)
+		values = append(values, p)
 	}
 	most := rowsPerStatement[0]
-	for most*len(names) > d.maxParams {
+	for most*len(values) > d.maxParams {
 		most /= 4
 	}
 	for len(rows) > 0 {
 		n := min(most, len(rows))
-		size := most
-		for size/4 >= n {
-			size /= 4
-		}
+		size := padded(n, most)
 		var args []any
-		for i := range size { // the last row again fills it up, so that few different statements are in use
+		for i := range size { // the last row again fills it up
 			args = append(args, rows[min(i, n-1)]...)
 		}
-		if _, err := w.tx.ExecContext(ctx, d.rebind(d.updateQuery(table, key, columns, values, size)), args...); err != nil {
-			return fmt.Errorf("update %s: %w", table, explain(err))
+		if _, err := w.db.exec(ctx, w.tx, d.updateQuery(table, key, columns, values, size), args...); err != nil {
+			return fmt.Errorf("update %s: %w", table, err)
 		}
 		rows = rows[n:]
 	}

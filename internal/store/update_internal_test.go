@@ -18,21 +18,28 @@ import (
 	"xaltpipe/internal/xalt"
 )
 
+// openInside opens a test's database for tests of what is not exported.
+func openInside(t *testing.T, d testdb.Database) *DB {
+	t.Helper()
+	a, err := ParseURL(d.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(t.Context(), a, Options{Create: true, Zone: time.UTC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
 // TestUpdateColumns changes rows of xalt_run in every column alone, in some and in
 // all, from and to nothing, few and many at once, and wants the rows to hold what
 // they were given. The statements are used more than once, so that what the
 // database made of their values the first time must do for others.
 func TestUpdateColumns(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		a, err := ParseURL(d.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		db, err := Open(t.Context(), a, Options{Create: true, Zone: time.UTC})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
+		db := openInside(t, d)
 		columns := runColumns(&db.dialect)
 		if columns[cmdlineColumn] != "cmdline" {
 			t.Fatalf("column %d is %s", cmdlineColumn, columns[cmdlineColumn])
@@ -52,7 +59,7 @@ func TestUpdateColumns(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err = db.write(t.Context(), false, func(w *writer) error {
+		_, err := db.write(t.Context(), false, func(w *writer) error {
 			rows := make([][]any, runs)
 			for i := range claims {
 				claims[i] = &claim{run: xalt.Run{RunUUID: fmt.Sprintf("00000000-0000-7000-8000-%012d", i)}, date: "2026-01-02 03:04:05", main: true}
@@ -156,15 +163,7 @@ func TestUpdateColumns(t *testing.T) {
 // one said, its digest and sets too, whatever the batch.
 func TestLaterEnd(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		a, err := ParseURL(d.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		db, err := Open(t.Context(), a, Options{Create: true, Zone: time.UTC})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
+		db := openInside(t, d)
 		record := func(end float64, digest byte) ingest.Run {
 			return ingest.Run{
 				Run: &xalt.Run{
