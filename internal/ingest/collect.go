@@ -337,9 +337,8 @@ func (c *collector) ask(ctx context.Context) error {
 	}
 	q := &question{list: c.ready, answer: make(chan answer, 1)}
 	c.asked, c.ready = q, make([]ready, 0, lookupRecords)
-	selected := c.selected
 	go func() {
-		fates, err := c.store.Known(ctx, selected, ids)
+		fates, err := c.store.Known(ctx, c.selected, ids)
 		q.answer <- answer{fates, err}
 	}()
 	return nil
@@ -351,16 +350,15 @@ func (c *collector) answered() error {
 	if c.asked == nil {
 		return nil
 	}
-	list, answer := c.asked.list, <-c.asked.answer
+	list, told := c.asked.list, <-c.asked.answer
 	c.asked = nil
-	if answer.err != nil {
-		return answer.err
+	if told.err != nil {
+		return told.err
 	}
-	fates := answer.fates
 	for i := range list {
 		r := &list[i]
 		c.held -= len(r.text)
-		if fates[i] == FateUnknown {
+		if told.fates[i] == FateUnknown {
 			c.record(r.id, r.kind, r.text, r.syshost, r.key, r.source, r.line)
 		} else {
 			c.batch.counts.Records.Repeated++

@@ -9,8 +9,8 @@ import (
 	"xaltpipe/internal/xalt"
 )
 
-// content names the bytes of a log up to a position, many times faster than
-// SHA-256: it is the SHA-256 of the keys of its blocks, under a secret of the
+// content names the bytes of a log up to a position, three times as fast as
+// SHA-256 would: it is the SHA-256 of the keys of its blocks, under a secret of the
 // source. Nobody who writes into a log knows the secret, and so nobody can
 // make another log with the same content.
 type content struct {
@@ -29,6 +29,9 @@ const (
 
 var errState = errors.New("no state of a content")
 
+// stateHead is how long a state is without the block that is not whole.
+var stateHead = len(newContent(xalt.Secret{}).state())
+
 // newContent returns that of no bytes.
 func newContent(secret xalt.Secret) *content {
 	return &content{secret: secret, keyer: xalt.NewKeyer(secret), keys: sha256.New(), rest: make([]byte, 0, contentBlock)}
@@ -36,21 +39,14 @@ func newContent(secret xalt.Secret) *content {
 
 // contentOf reads a state.
 func contentOf(state []byte) (*content, error) {
-	var secret xalt.Secret
-	keysLen := len(newContent(secret).state()) - 1 - len(secret)
-	if len(state) < 1+len(secret)+keysLen || state[0] != contentVersion {
+	if len(state) < stateHead || len(state) >= stateHead+contentBlock || state[0] != contentVersion {
 		return nil, errState
 	}
-	copy(secret[:], state[1:])
-	c := newContent(secret)
-	state = state[1+len(secret):]
-	if err := c.keys.(encoding.BinaryUnmarshaler).UnmarshalBinary(state[:keysLen]); err != nil {
+	c := newContent(xalt.Secret(state[1 : 1+len(xalt.Secret{})]))
+	if err := c.keys.(encoding.BinaryUnmarshaler).UnmarshalBinary(state[1+len(c.secret) : stateHead]); err != nil {
 		return nil, errors.Join(errState, err)
 	}
-	if len(state)-keysLen >= contentBlock {
-		return nil, errState
-	}
-	c.rest = append(c.rest, state[keysLen:]...)
+	c.rest = append(c.rest, state[stateHead:]...)
 	return c, nil
 }
 

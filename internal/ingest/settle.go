@@ -7,12 +7,9 @@ import (
 )
 
 // close ends the batch: what is still incomplete is completed with what waits
-// in the store, or waits there itself. Everything written before must be in
-// the store by now.
+// in the store, or waits there itself. The batch was flushed, and everything
+// written before must be in the store by now.
 func (c *collector) close(ctx context.Context) (*Batch, error) {
-	if err := c.flush(ctx); err != nil {
-		return nil, err
-	}
 	if err := c.tryTentative(ctx); err != nil {
 		return nil, err
 	}

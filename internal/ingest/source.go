@@ -320,22 +320,24 @@ func (in *Ingester) find(ctx context.Context, name string, o *openLog) (Source, 
 		}
 	}
 	slices.SortFunc(candidates, func(a, b Source) int { return cmp.Compare(a.Position, b.Position) })
-	contents := make([]io.Writer, len(candidates))
+	contents := make([]*content, len(candidates))
+	writers := make([]io.Writer, len(candidates))
 	for i := range candidates { // each has a secret of its own
 		known, err := candidates[i].content()
 		if err != nil {
 			return fresh, err
 		}
 		contents[i] = newContent(known.secret)
+		writers[i] = contents[i]
 	}
 	read := int64(0)
 	for i, s := range candidates {
-		n, err := io.CopyN(io.MultiWriter(contents[i:]...), o.content, s.Position-read)
+		n, err := io.CopyN(io.MultiWriter(writers[i:]...), o.content, s.Position-read)
 		read += n
 		if err != nil { // shorter than that, or damaged: reading tells
 			break
 		}
-		if bytes.Equal(contents[i].(*content).state(), s.State) && s.Position >= best.Position {
+		if bytes.Equal(contents[i].state(), s.State) && s.Position >= best.Position {
 			best = s
 		}
 		if ctx.Err() != nil {

@@ -14,9 +14,9 @@ import (
 
 // BenchmarkLink measures a link without a wrapper, with the least one that there
 // can be in Go (testdata/floor), and with the real command, in turn, and reports
-// medians in milliseconds, of the time that passed and of the processor's: "small" is a program of one object, linked through the
-// compiler; "large" is one of 300 objects with debugging information. The records
-// go to a socket that is read.
+// medians in milliseconds, of the time that passed and of the processor's: "small"
+// is a program of one object, linked through the compiler; "large" is one of 300
+// objects with debugging information. The records go to a socket that is read.
 func BenchmarkLink(b *testing.B) {
 	p := newPlace(b)
 	dir := b.TempDir()
