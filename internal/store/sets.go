@@ -26,125 +26,214 @@ func (w *writer) storeSets(ctx context.Context, b *ingest.Batch) error {
 // resolveSets makes the merged sets of changed claims and gives all their sets
 // an id.
 func (w *writer) resolveSets(ctx context.Context, list []*claim) error {
-	var objects []*ingest.Set[ingest.Object]
-	var objectIDs []*int64
-	var envs []*ingest.Set[ingest.EnvVar]
-	var envIDs []*int64
+	// What records said is stored whatever comes of it, and sets that have their
+	// ids can be compared without being read.
+	var objects []*objectRef
+	var envs []*envRef
 	for _, c := range list {
-		if err := w.mergeSets(ctx, c); err != nil {
-			return err
-		}
 		for i := range c.replaced { // as if they had been stored before
-			objects, objectIDs = append(objects, c.replaced[i].objects.set), append(objectIDs, &c.replaced[i].objects.id)
-			envs, envIDs = append(envs, c.replaced[i].env.set), append(envIDs, &c.replaced[i].env.id)
+			objects, envs = append(objects, &c.replaced[i].objects), append(envs, &c.replaced[i].env)
 		}
-		for _, ref := range [...]*objectRef{&c.start.objects, &c.end.objects, &c.objects} {
-			if ref.set != nil && ref.id == 0 {
-				objects = append(objects, ref.set)
-				objectIDs = append(objectIDs, &ref.id)
-			}
-		}
-		for _, ref := range [...]*envRef{&c.start.env, &c.end.env, &c.env} {
-			if ref.set != nil && ref.id == 0 {
-				envs = append(envs, ref.set)
-				envIDs = append(envIDs, &ref.id)
-			}
+		objects, envs = append(objects, &c.start.objects, &c.end.objects), append(envs, &c.start.env, &c.end.env)
+	}
+	if err := w.nameSets(ctx, objects, envs); err != nil {
+		return err
+	}
+	if err := w.mergeSets(ctx, list); err != nil {
+		return err
+	}
+	objects, envs = objects[:0], envs[:0]
+	for _, c := range list {
+		objects, envs = append(objects, &c.objects), append(envs, &c.env)
+	}
+	return w.nameSets(ctx, objects, envs)
+}
+
+// nameSets stores the sets that have no id yet.
+func (w *writer) nameSets(ctx context.Context, objects []*objectRef, envs []*envRef) error {
+	if err := nameSets(ctx, objects, w.objectSetIDs, &w.objectSets); err != nil {
+		return err
+	}
+	return nameSets(ctx, envs, w.envSetIDs, &w.envSets)
+}
+
+func nameSets[T any](ctx context.Context, refs []*setRef[T], ids func(context.Context, []*ingest.Set[T]) ([]int64, error), cache *setCache[T]) error {
+	var sets []*ingest.Set[T]
+	var to []*int64
+	for _, ref := range refs {
+		if ref.set != nil && ref.id == 0 {
+			sets, to = append(sets, ref.set), append(to, &ref.id)
 		}
 	}
-	ids, err := w.objectSetIDs(ctx, objects)
+	named, err := ids(ctx, sets)
 	if err != nil {
 		return err
 	}
-	for i, id := range ids {
-		*objectIDs[i] = id
-		w.objectSets.put(id, objects[i])
-	}
-	if ids, err = w.envSetIDs(ctx, envs); err != nil {
-		return err
-	}
-	for i, id := range ids {
-		*envIDs[i] = id
-		w.envSets.put(id, envs[i])
+	for i, id := range named {
+		*to[i] = id
+		cache.put(id, sets[i])
 	}
 	return nil
 }
 
-// mergeSets sets the row's sets: the end's and what the start has besides.
-func (w *writer) mergeSets(ctx context.Context, c *claim) error {
-	switch {
-	case !c.start.there:
-		c.objects, c.env = c.end.objects, c.end.env
-		return nil
-	case !c.end.there:
-		c.objects, c.env = c.start.objects, c.start.env
-		return nil
-	}
-	var err error
-	c.objects, err = union(ctx, "objects", c.end.objects, c.start.objects, w.loadObjects,
-		func(o *ingest.Object) string { return o.Path }, func(o *ingest.Object) ingest.Hash { return o.Hash }, w.db.unions.objects)
-	if err != nil {
-		return err
-	}
-	c.env, err = union(ctx, "env", c.end.env, c.start.env, w.loadEnv,
-		func(e *ingest.EnvVar) string { return e.Name }, func(e *ingest.EnvVar) ingest.Hash { return e.Hash }, w.db.unions.env)
-	return err
+// merging is how sets of one kind are merged.
+type merging[T any] struct {
+	role string
+	refs func(*claim) (start, end, row *setRef[T])
+	// query reads the members of sets, set_id first, scan one of them.
+	query string
+	scan  func(*sql.Rows) (set int64, member *T, err error)
+	name  func(*T) string // under which a member of the end hides one of the start
+	hash  func(*T) ingest.Hash
 }
 
-// union adds to a what b has under other names.
-func union[T any](ctx context.Context, role string, a, b setRef[T], load func(context.Context, int64) (*ingest.Set[T], error),
-	name func(*T) string, hash func(*T) ingest.Hash, cache map[[2]ingest.Hash]*ingest.Set[T],
-) (setRef[T], error) {
-	if same(a, b) || b.empty() {
-		return a, nil
+var objectMerging = merging[ingest.Object]{
+	role: "objects",
+	refs: func(c *claim) (start, end, row *objectRef) { return &c.start.objects, &c.end.objects, &c.objects },
+	query: `SELECT m.set_id, o.hash, o.object_path, o.syshost, o.hash_id, o.module_name, o.lib_type
+FROM object_set_member m JOIN xalt_object o ON o.obj_id = m.obj_id WHERE m.set_id IN (%s)`,
+	scan: func(rows *sql.Rows) (set int64, _ *ingest.Object, err error) {
+		o := &ingest.Object{}
+		var hash sql.RawBytes
+		var module sql.NullString
+		err = rows.Scan(&set, &hash, &o.Path, &o.Syshost, &o.HashID, &module, &o.LibType)
+		o.Hash, o.Module = toHash[ingest.Hash](hash), module.String
+		return set, o, err
+	},
+	name: func(o *ingest.Object) string { return o.Path },
+	hash: func(o *ingest.Object) ingest.Hash { return o.Hash },
+}
+
+var envMerging = merging[ingest.EnvVar]{
+	role: "env",
+	refs: func(c *claim) (start, end, row *envRef) { return &c.start.env, &c.end.env, &c.env },
+	query: `SELECT m.set_id, v.hash, n.env_name, v.env_value
+FROM env_set_member m JOIN env_value v ON v.value_id = m.value_id JOIN xalt_env_name n ON n.env_id = v.env_id WHERE m.set_id IN (%s)`,
+	scan: func(rows *sql.Rows) (set int64, _ *ingest.EnvVar, err error) {
+		e := &ingest.EnvVar{}
+		var hash sql.RawBytes
+		err = rows.Scan(&set, &hash, &e.Name, &e.Value)
+		e.Hash = toHash[ingest.Hash](hash)
+		return set, e, err
+	},
+	name: func(e *ingest.EnvVar) string { return e.Name },
+	hash: func(e *ingest.EnvVar) ingest.Hash { return e.Hash },
+}
+
+// mergedAtOnce is how many claims' sets are in memory to be merged.
+const mergedAtOnce = 256
+
+// mergeSets gives claims' rows their sets: the end's and what the start has
+// besides.
+func (w *writer) mergeSets(ctx context.Context, list []*claim) error {
+	for some := range slices.Chunk(list, mergedAtOnce) {
+		err := mergeSets(ctx, w, &objectMerging, some, w.db.unions.objects, &w.objectSets, &w.db.unions.objectSets)
+		if err != nil {
+			return err
+		}
+		if err := mergeSets(ctx, w, &envMerging, some, w.db.unions.env, &w.envSets, &w.db.unions.envSets); err != nil {
+			return err
+		}
 	}
-	if a.empty() {
-		return b, nil
-	}
-	for _, ref := range [...]*setRef[T]{&a, &b} {
-		if ref.set == nil {
-			set, err := load(ctx, ref.id)
-			if err != nil {
-				return a, err
+	return nil
+}
+
+func mergeSets[T any](ctx context.Context, w *writer, m *merging[T], list []*claim, unions map[[2]ingest.Hash]*ingest.Set[T], caches ...*setCache[T]) error {
+	var differ []*claim
+	sets := make(map[int64]*ingest.Set[T]) // nil: to be read
+	for _, c := range list {
+		start, end, row := m.refs(c)
+		switch {
+		case !c.start.there:
+			*row = *end
+		case !c.end.there || end.empty():
+			*row = *start
+		case start.empty() || start.id == end.id:
+			*row = *end
+		default:
+			differ = append(differ, c)
+			for _, ref := range [...]*setRef[T]{start, end} {
+				if sets[ref.id] = ref.set; ref.set == nil {
+					sets[ref.id] = cached(ref.id, caches)
+				}
 			}
-			ref.set = set
 		}
 	}
-	key := [2]ingest.Hash{a.set.Hash, b.set.Hash}
-	if s, ok := cache[key]; ok {
-		return setRef[T]{set: s}, nil
+	if err := readSets(ctx, w, m, sets, caches[0]); err != nil {
+		return err
 	}
-	have := make(map[string]bool, len(a.set.Members))
-	for i := range a.set.Members {
-		have[name(a.set.Members[i])] = true
-	}
-	members := slices.Clone(a.set.Members)
-	for i := range b.set.Members {
-		if !have[name(b.set.Members[i])] {
-			members = append(members, b.set.Members[i])
+	for _, c := range differ {
+		start, end, row := m.refs(c)
+		*row = *end
+		if s := union(m, sets[end.id], sets[start.id], unions); s != sets[end.id] {
+			*row = setRef[T]{set: s}
 		}
 	}
-	s := a.set
-	if len(members) > len(a.set.Members) {
-		s = ingest.NewSet(role, members, hash)
+	return nil
+}
+
+// readSets reads the sets that are nil.
+func readSets[T any](ctx context.Context, w *writer, m *merging[T], sets map[int64]*ingest.Set[T], cache *setCache[T]) error {
+	var ids []int64
+	for id, s := range sets {
+		if s == nil {
+			ids = append(ids, id)
+		}
 	}
-	if len(cache) >= cachedUnions {
-		clear(cache)
+	slices.Sort(ids)
+	members := make(map[int64][]*T, len(ids))
+	known := make(map[ingest.Hash]*T) // most are members of several sets
+	err := in(ctx, w.db, w.tx, m.query, ids, idArg, func(rows *sql.Rows) error {
+		id, member, err := m.scan(rows)
+		if err != nil {
+			return err
+		}
+		if same := known[m.hash(member)]; same != nil {
+			member = same
+		} else {
+			known[m.hash(member)] = member
+		}
+		members[id] = append(members[id], member)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read sets of %s: %w", m.role, err)
 	}
-	cache[key] = s
-	if s == a.set {
-		return a, nil
+	for _, id := range ids {
+		sets[id] = ingest.NewSet(m.role, members[id], m.hash)
+		cache.put(id, sets[id])
 	}
-	return setRef[T]{set: s}, nil
+	return nil
+}
+
+// union adds to end what start has under other names.
+func union[T any](m *merging[T], end, start *ingest.Set[T], known map[[2]ingest.Hash]*ingest.Set[T]) *ingest.Set[T] {
+	key := [2]ingest.Hash{end.Hash, start.Hash}
+	if s := known[key]; s != nil {
+		return s
+	}
+	have := make(map[string]bool, len(end.Members))
+	for _, member := range end.Members {
+		have[m.name(member)] = true
+	}
+	members := slices.Clone(end.Members)
+	for _, member := range start.Members {
+		if !have[m.name(member)] {
+			members = append(members, member)
+		}
+	}
+	s := end
+	if len(members) > len(end.Members) {
+		s = ingest.NewSet(m.role, members, m.hash)
+	}
+	if len(known) >= cachedUnions {
+		clear(known)
+	}
+	known[key] = s
+	return s
 }
 
 func (r setRef[T]) empty() bool { return r.id == 0 && (r.set == nil || len(r.set.Members) == 0) }
-
-func same[T any](a, b setRef[T]) bool {
-	if a.id != 0 && b.id != 0 {
-		return a.id == b.id
-	}
-	return a.set != nil && b.set != nil && a.set.Hash == b.set.Hash
-}
 
 // unionCache remembers sets by their ids and the unions that were made of them;
 // most runs that load more while they run do it in the same way. It holds what
@@ -182,12 +271,14 @@ func (c *setCache[T]) put(id int64, s *ingest.Set[T]) {
 	c.sets[id] = s
 }
 
-// get looks in c and then in behind.
-func (c *setCache[T]) get(id int64, behind *setCache[T]) *ingest.Set[T] {
-	if s := c.sets[id]; s != nil {
-		return s
+// cached returns the set that one of the caches has.
+func cached[T any](id int64, caches []*setCache[T]) *ingest.Set[T] {
+	for _, c := range caches {
+		if s := c.sets[id]; s != nil {
+			return s
+		}
 	}
-	return behind.sets[id]
+	return nil
 }
 
 // keep takes over what from has.
@@ -195,54 +286,4 @@ func (c *setCache[T]) keep(from *setCache[T]) {
 	for id, s := range from.sets {
 		c.put(id, s)
 	}
-}
-
-// loadObjects reads a stored set.
-func (w *writer) loadObjects(ctx context.Context, id int64) (*ingest.Set[ingest.Object], error) {
-	if s := w.objectSets.get(id, &w.db.unions.objectSets); s != nil {
-		return s, nil
-	}
-	var members []*ingest.Object
-	err := w.db.query(ctx, w.tx, `SELECT o.hash, o.object_path, o.syshost, o.hash_id, o.module_name, o.lib_type
-FROM object_set_member m JOIN xalt_object o ON o.obj_id = m.obj_id WHERE m.set_id = ?`, []any{id}, func(rows *sql.Rows) error {
-		o := &ingest.Object{}
-		var hash []byte
-		var module sql.NullString
-		if err := rows.Scan(&hash, &o.Path, &o.Syshost, &o.HashID, &module, &o.LibType); err != nil {
-			return err
-		}
-		o.Hash, o.Module = toHash[ingest.Hash](hash), module.String
-		members = append(members, o)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read set of objects %d: %w", id, err)
-	}
-	set := ingest.NewSet("objects", members, func(o *ingest.Object) ingest.Hash { return o.Hash })
-	w.objectSets.put(id, set)
-	return set, nil
-}
-
-func (w *writer) loadEnv(ctx context.Context, id int64) (*ingest.Set[ingest.EnvVar], error) {
-	if s := w.envSets.get(id, &w.db.unions.envSets); s != nil {
-		return s, nil
-	}
-	var members []*ingest.EnvVar
-	err := w.db.query(ctx, w.tx, `SELECT v.hash, n.env_name, v.env_value
-FROM env_set_member m JOIN env_value v ON v.value_id = m.value_id JOIN xalt_env_name n ON n.env_id = v.env_id WHERE m.set_id = ?`, []any{id}, func(rows *sql.Rows) error {
-		e := &ingest.EnvVar{}
-		var hash []byte
-		if err := rows.Scan(&hash, &e.Name, &e.Value); err != nil {
-			return err
-		}
-		e.Hash = toHash[ingest.Hash](hash)
-		members = append(members, e)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read environment set %d: %w", id, err)
-	}
-	set := ingest.NewSet("env", members, func(e *ingest.EnvVar) ingest.Hash { return e.Hash })
-	w.envSets.put(id, set)
-	return set, nil
 }

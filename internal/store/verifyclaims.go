@@ -102,6 +102,13 @@ func (v *verifier) unions(ctx context.Context, list []runRow) error {
 	err := v.db.transact(ctx, func(tx *session) error {
 		wrong = wrong[:0]
 		w := &writer{db: v.db, tx: tx}
+		type row struct {
+			*runRow
+			sets  [6]int64
+			claim *claim
+		}
+		var rows []row
+		var claims []*claim
 		for i := range list {
 			r := &list[i]
 			_, objects := merged(r.start, r.end, r.startObj, r.endObj)
@@ -114,14 +121,19 @@ func (v *verifier) unions(ctx context.Context, list []runRow) error {
 				start: part{there: true, objects: objectRef{id: r.startObj.Int64}, env: envRef{id: r.startEnv.Int64}},
 				end:   part{there: true, objects: objectRef{id: r.endObj.Int64}, env: envRef{id: r.endEnv.Int64}},
 			}
-			if err := w.mergeSets(ctx, c); err != nil {
-				return err
-			}
+			rows, claims = append(rows, row{r, sets, c}), append(claims, c)
+		}
+		if err := w.mergeSets(ctx, claims); err != nil {
+			return err
+		}
+		for _, r := range rows {
+			c := r.claim
 			objects, err := isSet(ctx, w, "object_set", r.objects.Int64, c.objects)
 			if err != nil {
 				return err
 			}
-			if env, err = isSet(ctx, w, "env_set", r.env.Int64, c.env); err != nil {
+			env, err := isSet(ctx, w, "env_set", r.env.Int64, c.env)
+			if err != nil {
 				return err
 			}
 			if !objects || !env {
@@ -136,7 +148,7 @@ func (v *verifier) unions(ctx context.Context, list []runRow) error {
 			if len(v.merged) >= cachedIDs {
 				clear(v.merged)
 			}
-			v.merged[sets] = true
+			v.merged[r.sets] = true
 		}
 		return nil
 	})
@@ -161,34 +173,31 @@ func (v *verifier) unions(ctx context.Context, list []runRow) error {
 // whole reports whether the sets of a claim's start and end have their hashes.
 func (w *writer) whole(ctx context.Context, c *claim) (bool, error) {
 	for _, p := range [...]*part{&c.start, &c.end} {
-		for table, id := range map[string]int64{"object_set": p.objects.id, "env_set": p.env.id} {
-			if id == 0 {
-				continue
-			}
-			var got ingest.Hash
-			if table == "object_set" {
-				s, err := w.loadObjects(ctx, id)
-				if err != nil {
-					return false, err
-				}
-				got = s.Hash
-			} else {
-				s, err := w.loadEnv(ctx, id)
-				if err != nil {
-					return false, err
-				}
-				got = s.Hash
-			}
-			var hash []byte
-			err := w.db.row(ctx, w.tx, "SELECT hash FROM "+table+" WHERE set_id = ?", []any{id}, &hash)
-			if errors.Is(err, sql.ErrNoRows) || err == nil && string(hash) != string(got[:]) {
-				return false, nil
-			} else if err != nil {
-				return false, err
-			}
+		if whole, err := isWhole(ctx, w, &objectMerging, "object_set", p.objects.id); err != nil || !whole {
+			return false, err
+		}
+		if whole, err := isWhole(ctx, w, &envMerging, "env_set", p.env.id); err != nil || !whole {
+			return false, err
 		}
 	}
 	return true, nil
+}
+
+// isWhole reports whether a stored set has its hash.
+func isWhole[T any](ctx context.Context, w *writer, m *merging[T], table string, id int64) (bool, error) {
+	if id == 0 {
+		return true, nil
+	}
+	sets := map[int64]*ingest.Set[T]{id: nil}
+	if err := readSets(ctx, w, m, sets, &setCache[T]{}); err != nil {
+		return false, err
+	}
+	var hash []byte
+	err := w.db.row(ctx, w.tx, "SELECT hash FROM "+table+" WHERE set_id = ?", []any{id}, &hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return toHash[ingest.Hash](hash) == sets[id].Hash, err
 }
 
 // isSet reports whether a stored set is the one that is wanted.
