@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 
 	"xaltpipe/internal/ingest"
@@ -80,41 +81,43 @@ func nameSets[T any](ctx context.Context, refs []*setRef[T], ids func(context.Co
 type merging[T any] struct {
 	role string
 	refs func(*claim) (start, end, row *setRef[T])
-	// query reads the members of sets, set_id first, scan one of them.
-	query string
-	scan  func(*sql.Rows) (set int64, member *T, err error)
-	name  func(*T) string // under which a member of the end hides one of the start
-	hash  func(*T) ingest.Hash
+	// members reads set_id and the member's id, which rows and scan turn into
+	// members. They are not joined: a server that has not counted its rows yet
+	// would read all of them.
+	members, rows string
+	scan          func(*sql.Rows) (id int64, member *T, err error)
+	name          func(*T) string // under which a member of the end hides one of the start
+	hash          func(*T) ingest.Hash
 }
 
 var objectMerging = merging[ingest.Object]{
-	role: "objects",
-	refs: func(c *claim) (start, end, row *objectRef) { return &c.start.objects, &c.end.objects, &c.objects },
-	query: `SELECT m.set_id, o.hash, o.object_path, o.syshost, o.hash_id, o.module_name, o.lib_type
-FROM object_set_member m JOIN xalt_object o ON o.obj_id = m.obj_id WHERE m.set_id IN (%s)`,
-	scan: func(rows *sql.Rows) (set int64, _ *ingest.Object, err error) {
+	role:    "objects",
+	refs:    func(c *claim) (start, end, row *objectRef) { return &c.start.objects, &c.end.objects, &c.objects },
+	members: "SELECT set_id, obj_id FROM object_set_member WHERE set_id IN (%s)",
+	rows:    "SELECT obj_id, hash, object_path, syshost, hash_id, module_name, lib_type FROM xalt_object WHERE obj_id IN (%s)",
+	scan: func(rows *sql.Rows) (id int64, _ *ingest.Object, err error) {
 		o := &ingest.Object{}
 		var hash sql.RawBytes
 		var module sql.NullString
-		err = rows.Scan(&set, &hash, &o.Path, &o.Syshost, &o.HashID, &module, &o.LibType)
+		err = rows.Scan(&id, &hash, &o.Path, &o.Syshost, &o.HashID, &module, &o.LibType)
 		o.Hash, o.Module = toHash[ingest.Hash](hash), module.String
-		return set, o, err
+		return id, o, err
 	},
 	name: func(o *ingest.Object) string { return o.Path },
 	hash: func(o *ingest.Object) ingest.Hash { return o.Hash },
 }
 
 var envMerging = merging[ingest.EnvVar]{
-	role: "env",
-	refs: func(c *claim) (start, end, row *envRef) { return &c.start.env, &c.end.env, &c.env },
-	query: `SELECT m.set_id, v.hash, n.env_name, v.env_value
-FROM env_set_member m JOIN env_value v ON v.value_id = m.value_id JOIN xalt_env_name n ON n.env_id = v.env_id WHERE m.set_id IN (%s)`,
-	scan: func(rows *sql.Rows) (set int64, _ *ingest.EnvVar, err error) {
+	role:    "env",
+	refs:    func(c *claim) (start, end, row *envRef) { return &c.start.env, &c.end.env, &c.env },
+	members: "SELECT set_id, value_id FROM env_set_member WHERE set_id IN (%s)",
+	rows:    "SELECT v.value_id, v.hash, n.env_name, v.env_value FROM env_value v JOIN xalt_env_name n ON n.env_id = v.env_id WHERE v.value_id IN (%s)",
+	scan: func(rows *sql.Rows) (id int64, _ *ingest.EnvVar, err error) {
 		e := &ingest.EnvVar{}
 		var hash sql.RawBytes
-		err = rows.Scan(&set, &hash, &e.Name, &e.Value)
+		err = rows.Scan(&id, &hash, &e.Name, &e.Value)
 		e.Hash = toHash[ingest.Hash](hash)
-		return set, e, err
+		return id, e, err
 	},
 	name: func(e *ingest.EnvVar) string { return e.Name },
 	hash: func(e *ingest.EnvVar) ingest.Hash { return e.Hash },
@@ -181,27 +184,36 @@ func readSets[T any](ctx context.Context, w *writer, m *merging[T], sets map[int
 		}
 	}
 	slices.Sort(ids)
-	members := make(map[int64][]*T, len(ids))
-	known := make(map[ingest.Hash]*T) // most are members of several sets
-	err := in(ctx, w.db, w.tx, m.query, ids, idArg, func(rows *sql.Rows) error {
-		id, member, err := m.scan(rows)
-		if err != nil {
+	of := make(map[int64][]int64, len(ids))
+	members := make(map[int64]*T)
+	err := in(ctx, w.db, w.tx, m.members, ids, idArg, func(rows *sql.Rows) error {
+		var set, id int64
+		if err := rows.Scan(&set, &id); err != nil {
 			return err
 		}
-		if same := known[m.hash(member)]; same != nil {
-			member = same
-		} else {
-			known[m.hash(member)] = member
-		}
-		members[id] = append(members[id], member)
+		of[set] = append(of[set], id)
+		members[id] = nil
 		return nil
 	})
+	if err == nil {
+		err = in(ctx, w.db, w.tx, m.rows, slices.Sorted(maps.Keys(members)), idArg, func(rows *sql.Rows) error {
+			id, member, err := m.scan(rows)
+			members[id] = member
+			return err
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("read sets of %s: %w", m.role, err)
 	}
-	for _, id := range ids {
-		sets[id] = ingest.NewSet(m.role, members[id], m.hash)
-		cache.put(id, sets[id])
+	for _, set := range ids {
+		list := make([]*T, 0, len(of[set]))
+		for _, id := range of[set] {
+			if members[id] != nil { // one that is lost is for verify to tell
+				list = append(list, members[id])
+			}
+		}
+		sets[set] = ingest.NewSet(m.role, list, m.hash)
+		cache.put(set, sets[set])
 	}
 	return nil
 }
