@@ -16,7 +16,7 @@ type collector struct {
 	opts     *Options
 	store    Store
 	blocks   xalt.BlockParser
-	decoder  xalt.Decoder
+	decoder  *xalt.Decoder // nil while a question has it
 	resolver *resolver
 	selected Hash
 
@@ -61,16 +61,42 @@ type ready struct {
 	line         int64
 }
 
-// question is records that the store is asked about while the next lines are
-// read.
+// question is records that the store is asked about, and of which those that it
+// does not know are decoded, while the next lines are read.
 type question struct {
-	list   []ready
-	answer chan answer
+	list    []ready
+	decoder *xalt.Decoder
+	answer  chan answer
 }
 
 type answer struct {
-	fates []Fate
-	err   error
+	fates   []Fate
+	records []decoded // of those whose fate is unknown
+	err     error
+}
+
+// decoded is what came of a record's text.
+type decoded struct {
+	xalt.Record
+	err error
+}
+
+// ask answers the question.
+func (q *question) ask(ctx context.Context, store Store, selected Hash) (a answer) {
+	ids := make([]xalt.Identity, len(q.list))
+	for i := range q.list {
+		ids[i] = q.list[i].id
+	}
+	if a.fates, a.err = store.Known(ctx, selected, ids); a.err != nil {
+		return a
+	}
+	a.records = make([]decoded, len(q.list))
+	for i := range q.list {
+		if r := &q.list[i]; a.fates[i] == FateUnknown {
+			a.records[i] = decode(q.decoder, r)
+		}
+	}
+	return a
 }
 
 // tentative is the block in an unfinished last line.
@@ -331,17 +357,20 @@ func (c *collector) ask(ctx context.Context) error {
 	if err := c.answered(); err != nil || len(c.ready) == 0 {
 		return err
 	}
-	ids := make([]xalt.Identity, len(c.ready))
-	for i := range c.ready {
-		ids[i] = c.ready[i].id
-	}
-	q := &question{list: c.ready, answer: make(chan answer, 1)}
+	q := &question{list: c.ready, decoder: c.takeDecoder(), answer: make(chan answer, 1)}
 	c.asked, c.ready = q, make([]ready, 0, lookupRecords)
-	go func() {
-		fates, err := c.store.Known(ctx, c.selected, ids)
-		q.answer <- answer{fates, err}
-	}()
+	go func() { q.answer <- q.ask(ctx, c.store, c.selected) }()
 	return nil
+}
+
+// takeDecoder takes the decoder away; there is another one if a question has it,
+// or had it when the batch was given up.
+func (c *collector) takeDecoder() *xalt.Decoder {
+	d := c.decoder
+	if c.decoder = nil; d == nil {
+		d = new(xalt.Decoder)
+	}
+	return d
 }
 
 // answered waits for the store's answer, and makes rows of what it does not
@@ -351,7 +380,7 @@ func (c *collector) answered() error {
 		return nil
 	}
 	list, told := c.asked.list, <-c.asked.answer
-	c.asked = nil
+	c.decoder, c.asked = c.asked.decoder, nil
 	if told.err != nil {
 		return told.err
 	}
@@ -359,7 +388,7 @@ func (c *collector) answered() error {
 		r := &list[i]
 		c.held -= len(r.text)
 		if told.fates[i] == FateUnknown {
-			c.record(r.id, r.kind, r.text, r.syshost, r.key, r.source, r.line)
+			c.add(&told.records[i], r)
 		} else {
 			c.batch.counts.Records.Repeated++
 		}
@@ -433,37 +462,60 @@ func blockIdentity(g *xalt.Group, p xalt.Part) xalt.Identity {
 
 // record decodes a record's text and puts its rows, or a dead letter, into the
 // batch.
-func (c *collector) record(id xalt.Identity, kind xalt.Kind, text []byte, syshost, key, source string, number int64) {
+func (c *collector) record(r *ready) {
+	decoder := c.takeDecoder()
+	rec := decode(decoder, r)
+	c.decoder = decoder
+	c.add(&rec, r)
+}
+
+// decode decodes a record's text. What is wrong with one record, a fault of this
+// program included, is no reason to leave the others.
+func decode(d *xalt.Decoder, r *ready) (rec decoded) {
+	defer func() {
+		if v := recover(); v != nil {
+			rec = decoded{err: fmt.Errorf("%w: a fault of this program: %v", xalt.ErrRecord, v)}
+		}
+	}()
+	rec.Record, rec.err = d.Decode(r.kind, r.text)
+	return rec
+}
+
+// add puts a record's rows, or a dead letter, into the batch.
+func (c *collector) add(rec *decoded, r *ready) {
 	c.batch.records++
-	rec, err := c.decoder.Decode(kind, text)
-	if err != nil {
+	if err := rec.err; err != nil {
 		c.batch.counts.Records.Dead++
-		c.opts.debug("dead letter", "reason", ReasonRecord, "source", source, "line", number, "key", key, "err", err)
-		c.dead(DeadLetter{
-			Reason: ReasonRecord, Detail: err.Error(), Kind: xalt.Storable(string(kind)), Syshost: xalt.Storable(syshost),
-			Key: xalt.Storable(key), Source: source, Line: number, Group: &id, Raw: bytes.Clone(text),
-		})
-		c.batch.Remember = append(c.batch.Remember, Remembered{id, FateDead})
+		c.opts.debug("dead letter", "reason", ReasonRecord, "source", r.source, "line", r.line, "key", r.key, "err", err)
+		letter, id := r.letter(), r.id
+		letter.Reason, letter.Detail, letter.Group = ReasonRecord, err.Error(), &id
+		c.dead(letter)
+		c.batch.Remember = append(c.batch.Remember, Remembered{r.id, FateDead})
 		return
 	}
 	if len(rec.Defaulted) > 0 {
-		c.opts.debug("defaulted fields", "source", source, "line", number, "key", key, "fields", rec.Defaulted)
+		c.opts.debug("defaulted fields", "source", r.source, "line", r.line, "key", r.key, "fields", rec.Defaulted)
 	}
-	fate := c.resolver.add(c.batch, &rec)
+	fate := c.resolver.add(c.batch, &rec.Record)
 	if c.origins && fate == FateStored {
-		c.origin(&rec, id, DeadLetter{
-			Kind: xalt.Storable(string(kind)), Syshost: xalt.Storable(syshost), Key: xalt.Storable(key), Source: source, Line: number,
-			Raw: bytes.Clone(text),
-		})
+		c.origin(&rec.Record, r.id, r.letter())
 	}
 	if c.opts.Debug != nil {
 		level := slog.LevelDebug
 		if fate == FateFiltered {
 			level = slog.LevelInfo
 		}
-		c.opts.Debug.Log(context.Background(), level, "record", "source", source, "line", number, "key", key, "fate", fateNames[fate])
+		c.opts.Debug.Log(context.Background(), level, "record", "source", r.source, "line", r.line, "key", r.key, "fate", fateNames[fate])
 	}
-	c.batch.Remember = append(c.batch.Remember, Remembered{id, fate})
+	c.batch.Remember = append(c.batch.Remember, Remembered{r.id, fate})
+}
+
+// letter is the dead letter that the record would be.
+func (r *ready) letter() DeadLetter {
+	return DeadLetter{
+		Kind: xalt.Storable(string(r.kind)), Syshost: xalt.Storable(r.syshost), Key: xalt.Storable(r.key),
+		Source: r.source, Line: r.line, Raw: bytes.Clone(r.text),
+	}
 }
 
 // origin notes where the record came from whose row was added last.

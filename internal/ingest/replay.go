@@ -47,7 +47,7 @@ func (c *collector) replayRecord(d DeadLetter) error {
 	if d.Group != nil {
 		id = *d.Group
 	}
-	c.record(id, xalt.Kind(d.Kind), d.Raw, d.Syshost, d.Key, d.Source, d.Line)
+	c.record(&ready{id, xalt.Kind(d.Kind), d.Raw, d.Syshost, d.Key, d.Source, d.Line})
 	return nil
 }
 
@@ -78,7 +78,7 @@ func (c *collector) replayGroup(d DeadLetter) error {
 		id = g.ID
 		c.batch.Done = append(c.batch.Done, id)
 	}
-	c.record(id, g.Kind, a.Text, g.Syshost, g.Key, d.Source, d.Line)
+	c.record(&ready{id, g.Kind, a.Text, g.Syshost, g.Key, d.Source, d.Line})
 	return nil
 }
 

@@ -93,7 +93,7 @@ func (c *collector) join(ctx context.Context, g *collected, stored []xalt.Part) 
 			c.unpark(g.ID, a.Parts, &n.Blocks.Used)
 			c.done[g.ID] = struct{}{}
 			c.batch.Done = append(c.batch.Done, g.ID)
-			c.record(g.ID, g.Kind, a.Text, g.Syshost, g.Key, g.source, g.line)
+			c.record(&ready{g.ID, g.Kind, a.Text, g.Syshost, g.Key, g.source, g.line})
 			return nil
 		}
 		c.bury(g, err)
@@ -212,6 +212,6 @@ func (c *collector) tryTentative(ctx context.Context) error {
 		}
 	}
 	c.done[id] = struct{}{}
-	c.record(id, whole.Kind, a.Text, whole.Syshost, whole.Key, whole.source, t.line)
+	c.record(&ready{id, whole.Kind, a.Text, whole.Syshost, whole.Key, whole.source, t.line})
 	return nil
 }
