@@ -33,10 +33,12 @@ type ModuleRuns struct {
 	Users  int64  `json:"users"`
 }
 
-// moduleRunsSQL looks at each set of libraries once, however many runs have
-// it; %[1]s is the name user as the database wants it quoted.
-const moduleRunsSQL = `SELECT s.module_name, COUNT(*) AS runs, COUNT(DISTINCT r.%[1]s) AS users
-FROM xalt_run r JOIN (
+// moduleRunsSQL looks at each set of libraries once for each user, however many
+// runs have it; %[1]s is the name user as the database wants it quoted.
+const moduleRunsSQL = `SELECT s.module_name, SUM(r.runs) AS runs, COUNT(DISTINCT r.%[1]s) AS users
+FROM (
+  SELECT object_set_id, %[1]s, COUNT(*) AS runs FROM xalt_run GROUP BY object_set_id, %[1]s
+) r JOIN (
   SELECT DISTINCT m.set_id, o.module_name
   FROM xalt_object o JOIN object_set_member m ON m.obj_id = o.obj_id
   WHERE o.module_name IS NOT NULL
