@@ -23,7 +23,7 @@ var sqlite = dialect{
 		date: "substr(%s, 1, 10)",
 	},
 	// KiB of pages, of which the driver takes twice as much; committed sees to the log.
-	writer:        "PRAGMA cache_size(-8192); PRAGMA wal_autocheckpoint(0)",
+	writer:        "PRAGMA cache_size(-8192); PRAGMA wal_autocheckpoint(0); PRAGMA temp_store(MEMORY)",
 	begin:         []string{"BEGIN IMMEDIATE"},
 	maxParams:     32766,
 	transactional: true,
@@ -159,7 +159,7 @@ func openSQLite(path string, create bool) (*sql.DB, error) {
 	}
 	query := url.Values{"_pragma": {
 		"busy_timeout(600000)", "synchronous(NORMAL)", "foreign_keys(OFF)",
-		"cache_size(-2048)", "analysis_limit(1000)", "temp_store(MEMORY)", "wal_autocheckpoint(2000)",
+		"cache_size(-2048)", "analysis_limit(1000)", "temp_store(FILE)", "wal_autocheckpoint(2000)", // a report may sort more than fits in memory
 		"page_size(8192)", // of a new file; with the default a load makes twice as many system calls
 	}, "_journal_mode": {"WAL"}} // behind the pragmas, because then the size of pages is fixed
 	// As a URI, so that no character of the path is taken for an option.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -186,6 +187,80 @@ func BenchmarkWriters(b *testing.B) {
 					}
 					group.Wait()
 				}
+			})
+		}
+	}
+}
+
+// BenchmarkEnds is the end records of a log, read into a database that has the
+// starts, in units of the time that the starts and all the rest took: most runs
+// of a large machine end in another batch than they began in.
+func BenchmarkEnds(b *testing.B) {
+	log, maps, _ := modelLog(b, 1)
+	starts, ends := filepath.Join(dir, "starts.log"), filepath.Join(dir, "ends.log")
+	if err := errors.Join(grep(starts, "-v", log), grep(ends, "-h", log)); err != nil {
+		b.Fatal(err)
+	}
+	for _, kind := range testdb.Kinds() {
+		b.Run(kind, func(b *testing.B) {
+			var first, second, n float64
+			for b.Loop() {
+				d := testdb.New(b, kind)
+				seconds, _, _ := ingest(b, d, "-reverseMapD="+maps, starts)
+				first += seconds
+				seconds, _, total := ingest(b, d, "-reverseMapD="+maps, ends)
+				second, n = second+seconds, n+float64(total)
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(second/first, "x-starts")
+			b.ReportMetric(n/second, "records/s")
+		})
+	}
+}
+
+// grep writes the lines of end records, or with -v all others, to a file.
+func grep(to, option, log string) error {
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	command := exec.Command("grep", "-a", option, " key:run_fini_", log)
+	command.Stdout = out
+	return errors.Join(command.Run(), out.Close())
+}
+
+// BenchmarkWhole is commands that go through the whole database, of one and of
+// four times the model log: what takes more than four times as long for four
+// times as much does not scale.
+func BenchmarkWhole(b *testing.B) {
+	for _, kind := range testdb.Kinds() {
+		var databases [2]testdb.Database
+		for i, scale := range [...]int{1, 4} {
+			log, maps, _ := modelLog(b, scale)
+			databases[i] = testdb.New(b, kind)
+			ingest(b, databases[i], "-reverseMapD="+maps, log)
+		}
+		for _, command := range [][]string{{"verify"}, {"summary"}, {"report", "modules-at-run-time"}} {
+			b.Run(kind+"/"+command[len(command)-1], func(b *testing.B) {
+				var took [2]time.Duration
+				var memory int64
+				for b.Loop() {
+					for i, d := range databases {
+						cmd := exec.Command(program, append(slices.Clone(command), "--config", os.DevNull, "--db", d.URL)...)
+						began := time.Now()
+						if out, err := cmd.CombinedOutput(); err != nil {
+							b.Fatalf("%v\n%s", err, out)
+						}
+						took[i] += time.Since(began)
+						if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+							memory = max(memory, u.Maxrss)
+						}
+					}
+				}
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(took[1].Seconds()/float64(b.N), "s-of-4x")
+				b.ReportMetric(took[1].Seconds()/took[0].Seconds(), "x-of-1x")
+				b.ReportMetric(float64(memory)/1024, "peak-MB")
 			})
 		}
 	}
