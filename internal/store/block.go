@@ -116,24 +116,26 @@ var blockColumns = []string{"group_id", "idx", "copy", "state", "version", "kind
 
 // writeBlocks adds and removes waiting blocks.
 func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
-	for _, id := range b.Done {
-		if _, err := w.db.exec(ctx, w.tx, "DELETE FROM ingest_block WHERE group_id = ?", id[:]); err != nil {
-			return err
-		}
-		if _, err := w.db.exec(ctx, w.tx, "DELETE FROM dead_letter WHERE group_id = ?", id[:]); err != nil {
-			return err
-		}
+	if err := w.eachGroup(ctx, "DELETE FROM ingest_block WHERE group_id IN (%s)", b.Done); err != nil {
+		return err
+	}
+	if err := w.eachGroup(ctx, "DELETE FROM dead_letter WHERE group_id IN (%s)", b.Done); err != nil {
+		return err
 	}
 	for _, u := range b.Used {
 		if _, err := w.db.exec(ctx, w.tx, "DELETE FROM ingest_block WHERE group_id = ? AND idx = ? AND copy = ?", u.Group[:], u.Index, u.Copy); err != nil {
 			return err
 		}
 	}
+	next, err := w.nextCopies(ctx, b.Wait)
+	if err != nil {
+		return err
+	}
 	var rows [][]any
+	var late []xalt.Identity // a block that comes late brings the whole group back to life
 	for _, wait := range b.Wait {
-		next, err := w.nextCopies(ctx, wait.Group.ID)
-		if err != nil {
-			return err
+		if wait.State == ingest.Waiting {
+			late = append(late, wait.Group.ID)
 		}
 		g := wait.Group
 		var crc any
@@ -142,10 +144,10 @@ func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
 		}
 		for _, p := range wait.Parts {
 			rows = append(rows, []any{
-				g.ID[:], p.Index, next[p.Index], int(wait.State), g.Version, []byte(g.Kind), []byte(g.Syshost), []byte(g.Key), crc,
+				g.ID[:], p.Index, next[blockPlace{g.ID, p.Index}], int(wait.State), g.Version, []byte(g.Kind), []byte(g.Syshost), []byte(g.Key), crc,
 				g.Count, g.Epoch, wait.Seen, wait.Source, p.Line, notNil(p.Value),
 			})
-			next[p.Index]++
+			next[blockPlace{g.ID, p.Index}]++
 		}
 	}
 	columns := append([]string(nil), blockColumns...)
@@ -153,22 +155,18 @@ func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
 	if err := w.db.insert(ctx, w.tx, "ingest_block", columns, rows, ""); err != nil {
 		return err
 	}
-	for _, wait := range b.Wait { // a block that comes late brings the whole group back to life
-		if wait.State == ingest.Waiting {
-			if _, err := w.db.exec(ctx, w.tx, "UPDATE ingest_block SET state = ? WHERE group_id = ? AND state <> ?", int(ingest.Waiting), wait.Group.ID[:], int(ingest.Waiting)); err != nil {
-				return err
-			}
-			if _, err := w.db.exec(ctx, w.tx, "DELETE FROM dead_letter WHERE group_id = ?", wait.Group.ID[:]); err != nil {
-				return err
-			}
-		}
+	if err := w.eachGroup(ctx, "UPDATE ingest_block SET state = ? WHERE state <> ? AND group_id IN (%s)", late, int(ingest.Waiting), int(ingest.Waiting)); err != nil {
+		return err
 	}
-	for _, id := range b.Bury {
-		if _, err := w.db.exec(ctx, w.tx, "UPDATE ingest_block SET state = ? WHERE group_id = ?", int(ingest.WaitDead), id[:]); err != nil {
-			return err
-		}
+	if err := w.eachGroup(ctx, "DELETE FROM dead_letter WHERE group_id IN (%s)", late); err != nil {
+		return err
 	}
-	return nil
+	return w.eachGroup(ctx, "UPDATE ingest_block SET state = ? WHERE group_id IN (%s)", b.Bury, int(ingest.WaitDead))
+}
+
+// eachGroup executes a statement for many groups.
+func (w *writer) eachGroup(ctx context.Context, query string, groups []xalt.Identity, args ...any) error {
+	return execIn(ctx, w.db, w.tx, query, args, groups, identityArg)
 }
 
 func notNil(b []byte) []byte {
@@ -178,16 +176,25 @@ func notNil(b []byte) []byte {
 	return b
 }
 
-// nextCopies returns the next free copy number of each index of a group.
-func (w *writer) nextCopies(ctx context.Context, id xalt.Identity) (map[int]int, error) {
-	next := make(map[int]int)
-	err := w.db.query(ctx, w.tx, "SELECT idx, MAX(copy) FROM ingest_block WHERE group_id = ? GROUP BY idx", []any{id[:]}, func(rows *sql.Rows) error {
+// blockPlace is the place of a block in its group.
+type blockPlace struct {
+	group xalt.Identity
+	index int
+}
+
+// nextCopies returns the next free copy number of each place that is taken.
+func (w *writer) nextCopies(ctx context.Context, list []ingest.Wait) (map[blockPlace]int, error) {
+	groups := make([]xalt.Identity, len(list))
+	for i := range list {
+		groups[i] = list[i].Group.ID
+	}
+	next := make(map[blockPlace]int)
+	err := in(ctx, w.db, w.tx, "SELECT group_id, idx, MAX(copy) FROM ingest_block WHERE group_id IN (%s) GROUP BY group_id, idx", groups, identityArg, func(rows *sql.Rows) error {
+		var id []byte
 		var index, last int
-		if err := rows.Scan(&index, &last); err != nil {
-			return err
-		}
-		next[index] = last + 1
-		return nil
+		err := rows.Scan(&id, &index, &last)
+		next[blockPlace{toHash[xalt.Identity](id), index}] = last + 1
+		return err
 	})
 	return next, err
 }

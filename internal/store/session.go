@@ -220,20 +220,49 @@ const anyChunk = 4096
 // in calls query for the keys in chunks; the query has one "IN (%s)" where the
 // condition on the keys goes.
 func in[K, A any](ctx context.Context, db *DB, q querier, query string, keys []K, arg func(K) A, scan func(*sql.Rows) error) error {
-	if db.dialect.arrays {
-		return inArray(ctx, db, q, strings.Replace(query, "IN (%s)", "= ANY(?)", 1), keys, arg, scan)
-	}
-	for len(keys) > 0 {
-		n := min(inChunk, len(keys))
-		size := padded(n, inChunk)
-		args := make([]any, size)
-		for i := range args {
-			args[i] = arg(keys[min(i, n-1)])
+	return byKeys(db, query, keys, arg, func(query string, args []any) error {
+		if db.dialect.arrays {
+			return db.query(ctx, q, query, args, scan)
 		}
-		if err := db.lookUp(ctx, q, fmt.Sprintf(query, placeholders(size)), args, scan); err != nil {
+		return db.lookUp(ctx, q, query, args, scan)
+	})
+}
+
+// execIn executes a statement for the keys in chunks; args are what comes before
+// the keys.
+func execIn[K, A any](ctx context.Context, db *DB, q querier, query string, args []any, keys []K, arg func(K) A) error {
+	return byKeys(db, query, keys, arg, func(query string, list []any) error {
+		_, err := db.exec(ctx, q, query, append(slices.Clone(args), list...)...)
+		return err
+	})
+}
+
+// byKeys calls do for the keys in chunks. Where there are arrays, they are one
+// parameter: for hundreds of parameters PostgreSQL would read the whole table, as
+// long as that is small, and compare each row with all of them.
+func byKeys[K, A any](db *DB, query string, keys []K, arg func(K) A, do func(query string, args []any) error) error {
+	if db.dialect.arrays {
+		query = strings.Replace(query, "IN (%s)", "= ANY(?)", 1)
+		for chunk := range slices.Chunk(keys, anyChunk) {
+			list := make([]A, len(chunk))
+			for i, k := range chunk {
+				list[i] = arg(k)
+			}
+			if err := do(query, []any{list}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for chunk := range slices.Chunk(keys, inChunk) {
+		size := padded(len(chunk), inChunk)
+		list := make([]any, size)
+		for i := range list {
+			list[i] = arg(chunk[min(i, len(chunk)-1)])
+		}
+		if err := do(fmt.Sprintf(query, placeholders(size)), list); err != nil {
 			return err
 		}
-		keys = keys[n:]
 	}
 	return nil
 }
@@ -257,22 +286,6 @@ func (db *DB) lookUp(ctx context.Context, q querier, query string, args []any, s
 		return explain(err)
 	}
 	return each(rows, scan)
-}
-
-// inArray gives the keys as one parameter. For hundreds of parameters
-// PostgreSQL would read the whole table, as long as that is small, and compare
-// each row with all of them.
-func inArray[K, A any](ctx context.Context, db *DB, q querier, query string, keys []K, arg func(K) A, scan func(*sql.Rows) error) error {
-	for chunk := range slices.Chunk(keys, anyChunk) {
-		args := make([]A, len(chunk))
-		for i, k := range chunk {
-			args[i] = arg(k)
-		}
-		if err := db.query(ctx, q, query, []any{args}, scan); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func placeholders(n int) string { return strings.Repeat("?,", n-1) + "?" }
