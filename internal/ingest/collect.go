@@ -82,13 +82,15 @@ type decoded struct {
 }
 
 // ask answers the question.
-func (q *question) ask(ctx context.Context, store Store, selected Hash) (a answer) {
+func (q *question) ask(ctx context.Context, store Store, selected Hash) {
+	var a answer
+	defer func() { q.answer <- a }()
 	ids := make([]xalt.Identity, len(q.list))
 	for i := range q.list {
 		ids[i] = q.list[i].id
 	}
 	if a.fates, a.err = store.Known(ctx, selected, ids); a.err != nil {
-		return a
+		return
 	}
 	a.records = make([]decoded, len(q.list))
 	for i := range q.list {
@@ -96,7 +98,6 @@ func (q *question) ask(ctx context.Context, store Store, selected Hash) (a answe
 			a.records[i] = decode(q.decoder, r)
 		}
 	}
-	return a
 }
 
 // tentative is the block in an unfinished last line.
@@ -359,7 +360,7 @@ func (c *collector) ask(ctx context.Context) error {
 	}
 	q := &question{list: c.ready, decoder: c.takeDecoder(), answer: make(chan answer, 1)}
 	c.asked, c.ready = q, make([]ready, 0, lookupRecords)
-	go func() { q.answer <- q.ask(ctx, c.store, c.selected) }()
+	go q.ask(ctx, c.store, c.selected)
 	return nil
 }
 
