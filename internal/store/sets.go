@@ -156,7 +156,9 @@ func mergeSets[T any](ctx context.Context, w *writer, m *merging[T], list []*cla
 		default:
 			differ = append(differ, c)
 			for _, ref := range [...]*setRef[T]{start, end} {
-				if sets[ref.id] = ref.set; ref.set == nil {
+				if ref.set != nil {
+					sets[ref.id] = ref.set
+				} else if sets[ref.id] == nil {
 					sets[ref.id] = cached(ref.id, caches)
 				}
 			}
