@@ -191,37 +191,19 @@ func printable(text []byte) []byte {
 }
 
 func replay(ctx context.Context, db *store.DB, opts ingest.Options, ids []int64, stdout io.Writer) error {
-	if len(ids) == 0 {
-		list, err := db.Letters(ctx)
-		if err != nil {
-			return err
-		}
-		for _, l := range list {
-			ids = append(ids, l.ID)
-		}
-	}
-	in := ingest.New(db, opts)
 	dead := 0
-	for _, id := range ids {
-		l, err := db.Letter(ctx, id)
+	err := ingest.New(db, opts).Replay(ctx, db.Buried(ctx, ids...), func(id int64, err error) {
 		if err != nil {
-			return err
-		}
-		err = in.Replay(ctx, id, l.DeadLetter())
-		switch {
-		case errors.Is(err, ingest.ErrStillDead):
 			dead++
 			fmt.Fprintf(stdout, "%d: %s\n", id, plain(err.Error()))
-		case err != nil:
-			return err
-		default:
+		} else {
 			fmt.Fprintf(stdout, "%d: stored\n", id)
 		}
-	}
-	if dead > 0 {
+	})
+	if err == nil && dead > 0 {
 		return cli.Status(cli.Attention)
 	}
-	return nil
+	return err
 }
 
 const filterTestUsage = `Show which rule of a filter decides on executables, or on packages.

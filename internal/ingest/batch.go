@@ -156,7 +156,7 @@ type Batch struct {
 	Used     []UsedPart      // blocks without one
 	Bury     []xalt.Identity // groups whose waiting blocks become WaitDead
 	Dead     []DeadLetter
-	Raised   []int64 // dead letters that were replayed and go
+	Raised   []Raised // dead letters that were replayed and go
 
 	Advance *Advance // nil without a source
 
@@ -167,6 +167,13 @@ type Batch struct {
 	counts  Stats // what reading this batch counted
 	records int
 	bytes   int
+}
+
+// Raised is a dead letter that was replayed.
+type Raised struct {
+	Letter  int64         // its number in the store
+	Record  xalt.Identity // zero if it was not a whole record
+	Refusal string        // set by [Store.Write]: why the database does not take the record
 }
 
 // Origin is a record as it was read, for the case that the store refuses it.
@@ -213,14 +220,19 @@ func cut[T any](rows []T, origins []Origin, left *int) (a, b []T, aOrigins, bOri
 	return rows[:n], rows[n:], origins[:n], origins[n:]
 }
 
-// Refuse makes a dead letter of the one record in refused.
+// Refuse makes a dead letter of the one record in refused, another one if it was
+// raised from one.
 func (b *Batch) Refuse(refused *Batch, detail string) {
 	for _, o := range slices.Concat(refused.RunOrigins, refused.LinkOrigins, refused.PkgOrigins, refused.SkipOrigins) {
 		letter := o.Letter
 		letter.Reason, letter.Detail, letter.Group = ReasonStore, xalt.Storable(detail), &o.ID
 		b.Dead = append(b.Dead, letter)
 		b.Remember = append(b.Remember, Remembered{o.ID, FateDead})
-
+		for i := range b.Raised { // which the original has in common with b
+			if b.Raised[i].Record == o.ID {
+				b.Raised[i].Refusal = letter.Detail
+			}
+		}
 	}
 }
 

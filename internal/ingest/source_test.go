@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/store"
 	"xaltpipe/internal/xalt"
 )
 
@@ -440,17 +442,9 @@ func TestReplay(t *testing.T) {
 	replay := func(change func(*ingest.Options)) (errs []error) {
 		opts := s.opts
 		change(&opts)
-		in := ingest.New(s.DB, opts)
-		list, err := s.Letters(t.Context())
+		err := ingest.New(s.DB, opts).Replay(t.Context(), s.Buried(t.Context()), func(_ int64, err error) { errs = append(errs, err) })
 		if err != nil {
 			t.Fatal(err)
-		}
-		for _, l := range list {
-			letter, err := s.Letter(t.Context(), l.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			errs = append(errs, in.Replay(t.Context(), l.ID, letter.DeadLetter()))
 		}
 		return errs
 	}
@@ -474,15 +468,87 @@ func TestReplay(t *testing.T) {
 	s.wantRows("later", map[string]int64{"dead_letter": 2, "xalt_run": 1})
 }
 
+// TestReplayMany replays letters in several batches, and tells of each in its
+// turn.
+func TestReplayMany(t *testing.T) {
+	s := newSite(t)
+	small := func(o *ingest.Options) { o.Limits.Record, o.Limits.Inflated = 300, 300 }
+	const runs = 25
+	var log strings.Builder
+	for n := range runs {
+		log.WriteString(runLog(t, n+1, n+1))
+		log.WriteString(stamp + " vm XALT_LOGGING_rios: V:4 kind:run " + strconv.Itoa(n) + "\n")
+	}
+	s.with(small, s.file("xalt.log", log.String()))
+	s.wantRows("before", map[string]int64{"dead_letter": 2 * runs})
+	list, err := s.Letters(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := s.opts
+	opts.BatchRecords = 4
+	var got, want []string
+	for _, l := range list {
+		want = append(want, fmt.Sprint(l.ID, l.Reason == ingest.ReasonLine))
+	}
+	tell := func(id int64, err error) { got = append(got, fmt.Sprint(id, errors.Is(err, ingest.ErrStillDead))) }
+	if err := ingest.New(s.DB, opts).Replay(t.Context(), s.Buried(t.Context()), tell); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
+	}
+	s.wantRows("after", map[string]int64{"dead_letter": runs, "xalt_run": runs})
+	// One that is not there ends it, after those before it.
+	got = nil
+	ofRecord := func(l store.Letter) bool { return l.Reason == ingest.ReasonLarge }
+	gone := list[slices.IndexFunc(list, ofRecord)].ID
+	list = slices.DeleteFunc(list, ofRecord)
+	err = ingest.New(s.DB, opts).Replay(t.Context(), s.Buried(t.Context(), list[1].ID, gone, list[0].ID), tell)
+	if !errors.Is(err, store.ErrNoLetter) || len(got) != 1 {
+		t.Errorf("Replay = %v, told %v, want the first letter and %v", err, got, store.ErrNoLetter)
+	}
+}
+
+// TestReplayTwice replays two letters with the same record.
+func TestReplayTwice(t *testing.T) {
+	s := newSite(t)
+	letters := func(yield func(ingest.Buried, error) bool) {
+		for i, reason := range []string{ingest.ReasonRecord, ingest.ReasonStore} {
+			yield(ingest.Buried{ID: int64(i), DeadLetter: ingest.DeadLetter{Reason: reason, Kind: "run", Syshost: "rios", Raw: []byte(runText(1))}}, nil)
+		}
+	}
+	told := 0
+	err := ingest.New(s.DB, s.opts).Replay(t.Context(), letters, func(_ int64, err error) {
+		if told++; err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil || told != 2 {
+		t.Errorf("Replay = %v, told %d, want 2", err, told)
+	}
+	s.wantRows("replayed", map[string]int64{"xalt_run": 1})
+}
+
+// replayOne replays a letter that the store need not have, and returns what is
+// told of it.
+func replayOne(t *testing.T, s *site, opts ingest.Options, d ingest.DeadLetter) error {
+	t.Helper()
+	told := errors.New("nothing was told")
+	letters := func(yield func(ingest.Buried, error) bool) { yield(ingest.Buried{ID: 1, DeadLetter: d}, nil) }
+	if err := ingest.New(s.DB, opts).Replay(t.Context(), letters, func(_ int64, err error) { told = err }); err != nil {
+		t.Fatal(err)
+	}
+	return told
+}
+
 // TestReplayGroup replays a letter whose blocks fit by now, as another version
 // of the program may have left it.
 func TestReplayGroup(t *testing.T) {
 	for name, log := range map[string]string{"with CRC": join(runLines(t, 1)), "without": join(plainLines("run_fini_"+uuid(1), runText(1), 200))} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			in := ingest.New(s.DB, s.opts)
-			err := in.Replay(t.Context(), 1, ingest.DeadLetter{Reason: ingest.ReasonCRC, Raw: []byte(log)})
-			if err != nil {
+			if err := replayOne(t, s, s.opts, ingest.DeadLetter{Reason: ingest.ReasonCRC, Raw: []byte(log)}); err != nil {
 				t.Fatal(err)
 			}
 			s.wantRows("replayed", map[string]int64{"xalt_run": 1})
@@ -498,7 +564,7 @@ func TestReplayOtherMachine(t *testing.T) {
 	s := newSite(t)
 	opts := s.opts
 	opts.Syshost = "owens"
-	err := ingest.New(s.DB, opts).Replay(t.Context(), 1, ingest.DeadLetter{Reason: ingest.ReasonLine, Raw: []byte(runLines(t, 1)[0])})
+	err := replayOne(t, s, opts, ingest.DeadLetter{Reason: ingest.ReasonLine, Raw: []byte(runLines(t, 1)[0])})
 	if !errors.Is(err, ingest.ErrStillDead) {
 		t.Errorf("Replay = %v, want ErrStillDead", err)
 	}

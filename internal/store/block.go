@@ -293,32 +293,89 @@ func (db *DB) Clock(ctx context.Context, atLeast int64) (int64, error) {
 }
 
 // writeDead stores dead letters. One is named by its reason and its bytes; of a
-// group there is one only.
+// group there is one only, the last.
 func (w *writer) writeDead(ctx context.Context, b *ingest.Batch) error {
-	for _, id := range b.Raised {
-		if _, err := w.db.exec(ctx, w.tx, "DELETE FROM dead_letter WHERE letter_id = ?", id); err != nil {
-			return err
-		}
+	gone := make([]int64, len(b.Raised))
+	for i, r := range b.Raised {
+		gone[i] = r.Letter
 	}
-	columns := []string{"hash", "group_id", "reason", "detail", "kind", "syshost", w.db.dialect.types.Quote("key"), "source", "line", "received", "raw"}
+	if err := w.deleteLetters(ctx, gone); err != nil || len(b.Dead) == 0 {
+		return err
+	}
+	last := make(map[xalt.Identity]int) // letter of a group
+	groups := make([]xalt.Identity, 0, len(b.Dead))
+	sums := make([]ingest.Hash, len(b.Dead))
 	for i := range b.Dead {
 		d := &b.Dead[i]
-		sum := sha256.Sum256(append([]byte(d.Reason+"\x00"), d.Raw...))
+		h := sha256.New()
+		h.Write([]byte(d.Reason + "\x00"))
+		h.Write(d.Raw)
+		sums[i] = toHash[ingest.Hash](h.Sum(nil))
+		if d.Group != nil {
+			last[*d.Group] = i
+			groups = append(groups, *d.Group)
+		}
+	}
+	gone = gone[:0]
+	err := in(ctx, w.db, w.tx, "SELECT letter_id, group_id, hash FROM dead_letter WHERE group_id IN (%s)", groups, identityArg, func(rows *sql.Rows) error {
+		var id int64
+		var group, hash []byte
+		err := rows.Scan(&id, &group, &hash)
+		if sums[last[toHash[xalt.Identity](group)]] != toHash[ingest.Hash](hash) {
+			gone = append(gone, id)
+		}
+		return err
+	})
+	if err == nil {
+		err = w.deleteLetters(ctx, gone)
+	}
+	if err != nil {
+		return err
+	}
+	there := make(map[ingest.Hash]bool)
+	err = in(ctx, w.db, w.tx, "SELECT hash FROM dead_letter WHERE hash IN (%s)", sums, hashArg, func(rows *sql.Rows) error {
+		var hash []byte
+		err := rows.Scan(&hash)
+		there[toHash[ingest.Hash](hash)] = true
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	columns := []string{"hash", "group_id", "reason", "detail", "kind", "syshost", w.db.dialect.types.Quote("key"), "source", "line", "received", "raw"}
+	var rows [][]any
+	size := 0
+	for i := range b.Dead {
+		d := &b.Dead[i]
 		var group any
 		if d.Group != nil {
+			if last[*d.Group] != i {
+				continue
+			}
 			group = d.Group[:]
-			if _, err := w.db.exec(ctx, w.tx, "DELETE FROM dead_letter WHERE group_id = ? AND hash <> ?", group, sum[:16]); err != nil {
+		}
+		if there[sums[i]] {
+			continue
+		}
+		there[sums[i]] = true
+		w.outcome.NewDead++
+		if size += len(d.Raw); size > deadBytes {
+			if err := w.db.insert(ctx, w.tx, "dead_letter", columns, rows, ""); err != nil {
 				return err
 			}
+			rows, size = rows[:0], len(d.Raw)
 		}
-		n, err := w.db.exec(ctx, w.tx, "INSERT INTO dead_letter ("+join(columns)+") VALUES ("+placeholders(len(columns))+")"+w.db.dialect.keep(columns[:1]),
-			sum[:16], group, d.Reason, d.Detail, d.Kind, d.Syshost, d.Key, d.Source, d.Line, w.stamp, notNil(d.Raw))
-		if err != nil {
-			return err
-		}
-		w.outcome.NewDead += n
+		rows = append(rows, []any{sums[i][:], group, d.Reason, d.Detail, d.Kind, d.Syshost, d.Key, d.Source, d.Line, w.stamp, notNil(d.Raw)})
 	}
-	return nil
+	return w.db.insert(ctx, w.tx, "dead_letter", columns, rows, "")
+}
+
+// deadBytes is about how many bytes of dead letters are inserted at once, which
+// is less than servers take in a statement.
+const deadBytes = 4 << 20
+
+func (w *writer) deleteLetters(ctx context.Context, ids []int64) error {
+	return execIn(ctx, w.db, w.tx, "DELETE FROM dead_letter WHERE letter_id IN (%s)", nil, ids, idArg)
 }
 
 // Pending describes a record whose blocks wait.
@@ -336,32 +393,25 @@ type Pending struct {
 // Pending lists records whose blocks wait for the others, oldest first.
 func (db *DB) Pending(ctx context.Context) ([]Pending, error) {
 	var list []Pending
-	err := db.query(ctx, db.sql, `SELECT group_id, COUNT(DISTINCT idx), MAX(nb), MAX(seen)
-FROM ingest_block WHERE state = ? GROUP BY group_id ORDER BY MAX(seen), group_id`, []any{int(ingest.Waiting)}, func(rows *sql.Rows) error {
+	err := db.query(ctx, db.sql, `SELECT g.group_id, g.have, g.nb, g.seen, b.kind, b.syshost, b.`+db.dialect.types.Quote("key")+`, b.source
+FROM (SELECT group_id, COUNT(DISTINCT idx) AS have, MAX(nb) AS nb, MAX(seen) AS seen, MIN(idx) AS first_idx FROM ingest_block WHERE state = ? GROUP BY group_id) g
+JOIN ingest_block b ON b.group_id = g.group_id AND b.idx = g.first_idx
+AND b.copy = (SELECT MIN(c.copy) FROM ingest_block c WHERE c.group_id = g.group_id AND c.idx = g.first_idx)
+ORDER BY g.seen, g.group_id`, []any{int(ingest.Waiting)}, func(rows *sql.Rows) error {
 		var p Pending
-		var id []byte
+		var id, kind, syshost, key []byte
 		var seen int64
-		if err := rows.Scan(&id, &p.Have, &p.Count, &seen); err != nil {
+		if err := rows.Scan(&id, &p.Have, &p.Count, &seen, &kind, &syshost, &key, &p.Source); err != nil {
 			return err
 		}
 		p.ID = toHash[xalt.Identity](id)
+		p.Kind, p.Syshost, p.Key = xalt.Storable(string(kind)), xalt.Storable(string(syshost)), xalt.Storable(string(key))
 		if seen > 0 {
 			p.Seen = time.Unix(seen, 0).In(db.zone)
 		}
 		list = append(list, p)
 		return nil
 	})
-	for i := range list {
-		p := &list[i]
-		var kind, syshost, key []byte
-		query := "SELECT kind, syshost, " + db.dialect.types.Quote("key") + ", source FROM ingest_block WHERE group_id = ? ORDER BY idx, copy LIMIT 1"
-		if err = db.row(ctx, db.sql, query, []any{p.ID[:]}, &kind, &syshost, &key, &p.Source); errors.Is(err, sql.ErrNoRows) {
-			err = nil // it has been completed in between
-		} else if err != nil {
-			break
-		}
-		p.Kind, p.Syshost, p.Key = xalt.Storable(string(kind)), xalt.Storable(string(syshost)), xalt.Storable(string(key))
-	}
 	if err != nil {
 		return nil, fmt.Errorf("list waiting records: %w", err)
 	}

@@ -280,6 +280,15 @@ func TestRefusedRecords(t *testing.T) {
 		if s.Records.Dead != int64(len(letters)) || !s.Attention() {
 			t.Errorf("counted %d dead records of %d", s.Records.Dead, len(letters))
 		}
+		// Nor does the database take them now.
+		err = ingest.New(db, options(t)).Replay(t.Context(), db.Buried(t.Context()), func(_ int64, err error) {
+			if !errors.Is(err, ingest.ErrStillDead) {
+				t.Errorf("replayed in vain: %v, want %v", err, ingest.ErrStillDead)
+			}
+		})
+		if again, listErr := db.Letters(t.Context()); err != nil || listErr != nil || len(again) != len(letters) {
+			t.Errorf("%d letters after a replay in vain (%v, %v), want %d", len(again), err, listErr, len(letters))
+		}
 		in = ingest.New(db, func() ingest.Options { o := options(t); o.Full = true; return o }())
 		err = in.Run(t.Context(), []string{log}, nil)
 		if s := in.Stats(); err != nil || s.Attention() {
@@ -288,14 +297,14 @@ func TestRefusedRecords(t *testing.T) {
 		if _, err := raw.ExecContext(t.Context(), allow[d.Kind]); err != nil {
 			t.Fatal(err)
 		}
-		for _, l := range letters {
-			whole, err := db.Letter(t.Context(), l.ID)
-			if err == nil {
-				err = in.Replay(t.Context(), l.ID, whole.DeadLetter())
+		replayed := 0
+		err = in.Replay(t.Context(), db.Buried(t.Context()), func(id int64, err error) {
+			if replayed++; err != nil {
+				t.Errorf("replay of %d: %v", id, err)
 			}
-			if err != nil {
-				t.Errorf("replay: %v", err)
-			}
+		})
+		if err != nil || replayed != len(letters) {
+			t.Errorf("%d letters replayed (%v), want %d", replayed, err, len(letters))
 		}
 		if diff := oracle.Diff(dump(t, d), want); diff != "" {
 			t.Errorf("after the replay (+got -want):\n%s", diff)

@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 
 	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/xalt"
@@ -23,16 +26,6 @@ type Letter struct {
 	Received string `json:"received"`
 	Bytes    int64  `json:"bytes"`         // length of Raw
 	Raw      []byte `json:"raw,omitempty"` // only from [DB.Letter]
-
-	group *xalt.Identity
-}
-
-// DeadLetter returns what [ingest.Ingester.Replay] wants.
-func (l *Letter) DeadLetter() ingest.DeadLetter {
-	return ingest.DeadLetter{
-		Reason: l.Reason, Detail: l.Detail, Kind: l.Kind, Syshost: l.Syshost, Key: l.Key, Source: l.Source, Line: l.Line,
-		Group: l.group, Raw: l.Raw,
-	}
 }
 
 // ErrNoLetter means that there is no dead letter of that number.
@@ -64,22 +57,94 @@ func (db *DB) Letters(ctx context.Context) ([]Letter, error) {
 
 // Letter returns one dead letter with its bytes.
 func (db *DB) Letter(ctx context.Context, id int64) (Letter, error) {
-	var found *Letter
-	err := db.query(ctx, db.sql, "SELECT "+db.letterColumns()+", raw, group_id FROM dead_letter WHERE letter_id = ?", []any{id}, func(rows *sql.Rows) error {
-		found = &Letter{}
-		var group []byte
-		err := found.scan(rows, &found.Raw, &group)
-		if group != nil {
-			found.group = new(xalt.Identity)
-			*found.group = toHash[xalt.Identity](group)
-		}
-		return err
+	var l Letter
+	err := db.query(ctx, db.sql, "SELECT "+db.letterColumns()+", raw FROM dead_letter WHERE letter_id = ?", []any{id}, func(rows *sql.Rows) error {
+		return l.scan(rows, &l.Raw)
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return Letter{}, fmt.Errorf("read dead letter %d: %w", id, err)
-	}
-	if found == nil {
+	case l.ID != id:
 		return Letter{}, fmt.Errorf("%w: %d", ErrNoLetter, id)
 	}
-	return *found, nil
+	return l, nil
+}
+
+// Buried returns dead letters for [ingest.Ingester.Replay], which must be there,
+// or without ids all, as far as they are still there in their turn.
+func (db *DB) Buried(ctx context.Context, ids ...int64) iter.Seq2[ingest.Buried, error] {
+	return func(yield func(ingest.Buried, error) bool) {
+		all := len(ids) == 0
+		if err := db.eachBuried(ctx, ids, all, yield); err != nil {
+			yield(ingest.Buried{}, fmt.Errorf("read dead letters: %w", err))
+		}
+	}
+}
+
+// buriedBytes is about how many bytes of letters are read at once.
+const buriedBytes = 8 << 20
+
+func (db *DB) eachBuried(ctx context.Context, ids []int64, all bool, yield func(ingest.Buried, error) bool) error {
+	sizes, err := db.letterSizes(ctx, ids)
+	if err != nil {
+		return err
+	}
+	if all {
+		ids = slices.Sorted(maps.Keys(sizes))
+	}
+	for len(ids) > 0 {
+		n, size := 0, int64(0)
+		for n < len(ids) && n < inChunk && (n == 0 || size+sizes[ids[n]] <= buriedBytes) {
+			size += sizes[ids[n]]
+			n++
+		}
+		letters, err := db.buried(ctx, ids[:n])
+		if err != nil {
+			return err
+		}
+		for _, id := range ids[:n] {
+			l, ok := letters[id]
+			if !ok && !all {
+				return fmt.Errorf("%w: %d", ErrNoLetter, id)
+			}
+			if ok && !yield(l, nil) {
+				return nil
+			}
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// letterSizes returns the lengths of letters, in bytes; without ids of all.
+func (db *DB) letterSizes(ctx context.Context, ids []int64) (map[int64]int64, error) {
+	sizes := make(map[int64]int64)
+	note := func(rows *sql.Rows) error {
+		var id, size int64
+		err := rows.Scan(&id, &size)
+		sizes[id] = size
+		return err
+	}
+	const query = "SELECT letter_id, LENGTH(raw) FROM dead_letter"
+	if len(ids) == 0 {
+		return sizes, db.query(ctx, db.sql, query, nil, note)
+	}
+	return sizes, in(ctx, db, db.sql, query+" WHERE letter_id IN (%s)", ids, idArg, note)
+}
+
+// buried reads letters.
+func (db *DB) buried(ctx context.Context, ids []int64) (map[int64]ingest.Buried, error) {
+	letters := make(map[int64]ingest.Buried)
+	query := "SELECT letter_id, reason, detail, kind, syshost, " + db.dialect.types.Quote("key") + ", source, line, group_id, raw FROM dead_letter WHERE letter_id IN (%s)"
+	return letters, in(ctx, db, db.sql, query, ids, idArg, func(rows *sql.Rows) error {
+		var l ingest.Buried
+		var group []byte
+		err := rows.Scan(&l.ID, &l.Reason, &l.Detail, &l.Kind, &l.Syshost, &l.Key, &l.Source, &l.Line, &group, &l.Raw)
+		if group != nil {
+			id := toHash[xalt.Identity](group)
+			l.Group = &id
+		}
+		letters[l.ID] = l
+		return err
+	})
 }

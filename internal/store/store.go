@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/xalt"
 )
 
@@ -188,6 +189,7 @@ func toHash[H ~[16]byte](b []byte) (h H) {
 }
 
 func identityArg(id xalt.Identity) []byte { return id[:] }
+func hashArg(h ingest.Hash) []byte        { return h[:] }
 func idArg(id int64) int64                { return id }
 func textArg(s string) string             { return s }
 
