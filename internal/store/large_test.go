@@ -165,7 +165,7 @@ func largeDatabase(t *testing.T, d testdb.Database, runs int) *sql.DB {
 	g.insert(t, "pkg", runs/5, map[string]string{
 		"pkg_id": "n + 1", "run_uuid": uuid("n * 4"), "program": "'python'", "pkg_name": "'package' || (n % 400)", "pkg_version": "'1.' || (n % 7)", "pkg_path": "'/apps/python'", "hash": g.hash(), "imported": "0",
 	})
-	g.insert(t, "xalt_field_of_science", 200, map[string]string{"account": "'account' || n", "field_of_science": "'field' || (n % 20)", "directorate": "'d'"})
+	g.insert(t, "xalt_field_of_science", 20_000, map[string]string{"account": "'account' || n", "field_of_science": "'field' || (n % 20)", "directorate": "'d'"})
 	switch d.Kind {
 	case "mysql":
 		g.exec(t, "ANALYZE TABLE xalt_run, xalt_link, xalt_object, object_set_member, env_set_member, function_set_member, env_value, xalt_env_name, xalt_function, pkg")
