@@ -1,6 +1,7 @@
 package watermark
 
 import (
+	"bytes"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -36,11 +37,16 @@ const (
 )
 
 // note returns the note that stands in the loaded section. Its size is not padded
-// in its header, but the section is.
+// in its header, but the section is. No byte of the size is a "<": XALT's
+// xalt_extract_record, which reads what objdump prints of the section, would take
+// it for the beginning of the first field.
 func (w *Watermark) note() []byte {
 	desc := append([]byte{noteVersion}, markStart...)
 	desc = w.appendFields(desc)
 	desc = append(desc, cushion...)
+	for bytes.Contains(binary.LittleEndian.AppendUint32(nil, uint32(len(desc)+len(markEnd))), []byte("<")) {
+		desc = append(desc, 0)
+	}
 	desc = append(desc, markEnd...)
 	p := binary.LittleEndian.AppendUint32(nil, uint32(len(noteOwner)))
 	p = binary.LittleEndian.AppendUint32(p, uint32(len(desc)))

@@ -7,11 +7,12 @@
 // relocatable object of the two sections for the linker to take in, [Read] finds
 // them in what came out.
 //
-// Values are bytes. A field's text in the file ends at "%%", so a "%" in a value
-// is written "%25", and a NUL, which would end the string, "%00"; a blank in the
-// operating system or the date is "_%_%_", as in XALT. Read undoes this; it leaves
-// "%25" alone in marks that XALT itself wrote, which escapes nothing. Everything
-// else, newlines and bytes that are not UTF-8 too, stands as it is.
+// Values are bytes. A field's text in the file ends at "%%", and a blank in the
+// operating system or the date is "_%_%_", as in XALT. A NUL, which would end the
+// string, is written "%00", and "%" is written "%25", if the value could not be
+// told otherwise: XALT's readers undo neither. Read does, but leaves "%25" alone in
+// marks that XALT itself wrote, which escapes nothing. Everything else, newlines
+// and bytes that are not UTF-8 too, stands as it is.
 //
 // What a file holds is hostile: reading is bounded, and never fails otherwise
 // than by an error.
@@ -21,6 +22,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,19 +81,25 @@ const (
 	ours = "xalt-wrap/"
 )
 
+// ambiguous matches values that would be read as others if no "%" in them were
+// escaped.
+var ambiguous = regexp.MustCompile(`%%|%$|%25|%00|_%_%_|\x00`)
+
 // appendFields adds the fields as they stand in the file.
 func (w *Watermark) appendFields(dst []byte) []byte {
 	for _, f := range w.Fields() {
 		dst = append(dst, '<')
 		dst = append(dst, f.Name...)
 		dst = append(dst, ">%%"...)
+		blanks := f.Name == "Build_OS" || f.Name == "Build_date"
+		escaped := blanks || ambiguous.MatchString(f.Value)
 		for i := range len(f.Value) {
 			switch c := f.Value[i]; {
-			case c == '%':
+			case c == '%' && escaped:
 				dst = append(dst, "%25"...)
 			case c == 0:
 				dst = append(dst, "%00"...)
-			case c == ' ' && (f.Name == "Build_OS" || f.Name == "Build_date"):
+			case c == ' ' && blanks:
 				dst = append(dst, blank...)
 			default:
 				dst = append(dst, c)

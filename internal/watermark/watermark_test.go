@@ -340,7 +340,7 @@ func TestValues(t *testing.T) {
 	dir := t.TempDir()
 	for i, value := range []string{
 		"", "%", "%%", "%%%", "a%%b", "ends%", "%25", "%00", "nul\x00s\x00", "line\nline\r\n", "\"quotes'\\", "d\xefr", "dïr",
-		"<Build_UUID>%%x%%", "XALT_Link_Info", "XALT_Link_Info_End", "%25%2525", strings.Repeat("m/1:", 40_000),
+		"50%", "50%/a", "a%b_%c", "_%_%_", "_%_ %_%", "_% ", " %_", "%2", "2%5%0", "x%2\x005", "_%_%", "%_%_", "<Build_UUID>%%x%%", "XALT_Link_Info", "XALT_Link_Info_End", "%25%2525", strings.Repeat("m/1:", 40_000),
 	} {
 		w := sample()
 		w.CWD, w.OS, w.XALTVersion = value, value, "xalt-wrap/"+value
@@ -359,6 +359,50 @@ func TestNoDelimiterInValues(t *testing.T) {
 	pieces := strings.Split(object(t, w, watermark.AMD64), "%%")
 	if got, want := (len(pieces)-1)/2, 2*len(w.Fields()); got != want {
 		t.Errorf("%d pairs of %%%%, want %d", got, want)
+	}
+}
+
+// TestPercent wants a "%" to stand as it is where XALT's readers, which undo no
+// escapes, then read the value, and only there.
+func TestPercent(t *testing.T) {
+	for value, want := range map[string]string{
+		"/w/50%/x": "/w/50%/x", "/w/%s": "/w/%s", "/w/50%": "/w/50%25", "/w/%%": "/w/%25%25", "a%25b%": "a%2525b%25", "_%_%_": "_%25_%25_",
+	} {
+		w := sample()
+		w.CWD = value
+		if text := object(t, w, watermark.AMD64); strings.Count(text, "<Build_CWD>%%"+want+"%%\x00") != 2 {
+			t.Errorf("%q does not stand there twice as %q", value, want)
+		}
+	}
+}
+
+// TestSizeOfNote wants none of the sizes that xalt_extract_record takes for a
+// field, whatever the length of the values.
+func TestSizeOfNote(t *testing.T) {
+	dir := t.TempDir()
+	longer := 0
+	for n := range 600 {
+		w := sample()
+		w.LMFiles = strings.Repeat("m", n)
+		if n >= 300 { // a size whose second byte is a "<"
+			w.LMFiles = strings.Repeat("m", 15_000+n)
+		}
+		text := object(t, w, watermark.AMD64)
+		i := strings.Index(text, "\x05\x00\x00\x00")
+		size := text[i+4 : i+8]
+		if strings.Contains(size, "<") {
+			t.Errorf("%d: the size of the note is %q", n, size)
+		}
+		if strings.Contains(text, strings.Repeat("\x00", 9)+"XALT_Link_Info_End") {
+			longer++
+		}
+		got, err := watermark.Read(write(t, dir, "object", text))
+		if err != nil || got != w {
+			t.Errorf("%d: Read = %v, %v", n, got, err)
+		}
+	}
+	if longer == 0 {
+		t.Error("no note is longer for it")
 	}
 }
 
