@@ -183,9 +183,9 @@ func (f *follower) metrics(s *ingest.Stats, status int) {
 	if f.r.metrics == "" {
 		return
 	}
-	pending, err := f.db.Pending(context.Background())
+	pending, err := f.db.CountPending(context.Background())
 	if err == nil {
-		err = writeMetrics(f.r.metrics, s, len(pending), status, time.Now())
+		err = writeMetrics(f.r.metrics, s, pending, status, time.Now())
 	}
 	if err != nil {
 		note(f.stderr, "%v", err)

@@ -14,7 +14,7 @@ import (
 
 // writeMetrics writes a run's counters in Prometheus's text format, by way of
 // a temporary file, because node_exporter may read at any instant.
-func writeMetrics(file string, s *ingest.Stats, pending, status int, now time.Time) error {
+func writeMetrics(file string, s *ingest.Stats, pending int64, status int, now time.Time) error {
 	var b bytes.Buffer
 	gauge := func(name, help string) {
 		fmt.Fprintf(&b, "# HELP xaltpipe_%s %s\n# TYPE xaltpipe_%s gauge\n", name, help, name)

@@ -90,9 +90,9 @@ func read(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	s := in.Stats()
 	status := exitStatus(&s, readErr)
 	if r.metrics != "" {
-		pending, err := db.Pending(ctx)
+		pending, err := db.CountPending(ctx)
 		if err == nil {
-			err = writeMetrics(r.metrics, &s, len(pending), status, time.Now())
+			err = writeMetrics(r.metrics, &s, pending, status, time.Now())
 		}
 		if err != nil {
 			note(stderr, "%v", err)

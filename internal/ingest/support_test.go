@@ -163,6 +163,9 @@ func (s *site) wantWaiting(what string, n int) {
 	if len(list) != n {
 		s.t.Errorf("%s: %d records wait, want %d: %+v", what, len(list), n, list)
 	}
+	if count, err := s.CountPending(s.t.Context()); err != nil || count != int64(len(list)) {
+		s.t.Errorf("%s: %d records are counted as waiting, %v, want %d", what, count, err, len(list))
+	}
 }
 
 // wantDead wants dead letters of these reasons, in any order.

@@ -417,3 +417,12 @@ ORDER BY g.seen, g.group_id`, []any{int(ingest.Waiting)}, func(rows *sql.Rows) e
 	}
 	return list, nil
 }
+
+// CountPending counts the records that [DB.Pending] lists.
+func (db *DB) CountPending(ctx context.Context) (n int64, err error) {
+	query := "SELECT COUNT(*) FROM (SELECT 1 FROM ingest_block WHERE state = ? GROUP BY group_id) g"
+	if err := db.row(ctx, db.sql, query, []any{int(ingest.Waiting)}, &n); err != nil {
+		return 0, fmt.Errorf("count waiting records: %w", err)
+	}
+	return n, nil
+}

@@ -64,11 +64,11 @@ func (db *DB) Summary(ctx context.Context, top int) (Summary, error) {
 			return s, fmt.Errorf("summarise: %w", err)
 		}
 	}
-	waiting, err := db.Pending(ctx)
+	waiting, err := db.CountPending(ctx)
 	if err != nil {
 		return s, fmt.Errorf("summarise: %w", err)
 	}
-	s.Waiting = int64(len(waiting))
+	s.Waiting = waiting
 	if s.Runs > 0 {
 		if err := db.row(ctx, db.sql, "SELECT MIN(date), MAX(date) FROM xalt_run", nil, dateText{&s.FirstRun}, dateText{&s.LastRun}); err != nil {
 			return s, fmt.Errorf("summarise: %w", err)
