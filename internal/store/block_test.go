@@ -1,0 +1,120 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/oracle"
+	"xaltpipe/internal/store"
+	"xaltpipe/internal/testdb"
+)
+
+// TestPending wants the same records to wait in every database when every other
+// line is missing, and none when it has come.
+func TestPending(t *testing.T) {
+	text, err := os.ReadFile(sample(t, "xalt.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var halves [2][]byte
+	n := 0
+	for line := range bytes.Lines(text) {
+		halves[n%2] = append(halves[n%2], line...)
+		n++
+	}
+	dir := t.TempDir()
+	logs := [2]string{filepath.Join(dir, "one.log"), filepath.Join(dir, "other.log")}
+	for i, log := range logs {
+		if err := os.WriteFile(log, halves[i], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var first []store.Pending
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		read := func(log string) []store.Pending {
+			if err := ingest.New(db, options(t)).Run(t.Context(), []string{log}, nil); err != nil {
+				t.Fatal(err)
+			}
+			list, err := db.Pending(t.Context())
+			if count, countErr := db.CountPending(t.Context()); errors.Join(err, countErr) != nil || count != int64(len(list)) {
+				t.Errorf("%d records wait (%v), %d are counted (%v)", len(list), err, count, countErr)
+			}
+			return list
+		}
+		list := read(logs[0])
+		if first == nil {
+			first = list
+		}
+		if !slices.Equal(list, first) {
+			t.Errorf("waiting: %+v, want as in the first database %+v", list, first)
+		}
+		if len(list) < 20 {
+			t.Errorf("only %d records wait", len(list))
+		}
+		for _, p := range list {
+			if p.Kind == "" || p.Syshost == "" || p.Key == "" || p.Have < 1 || p.Have >= p.Count || p.Source != logs[0] || p.Seen.IsZero() {
+				t.Errorf("%+v waits, want all fields, and some of its blocks", p)
+			}
+		}
+		if list := read(logs[1]); len(list) > 0 {
+			t.Errorf("%+v still wait", list)
+		}
+	})
+}
+
+// TestReplayLetters has every record too large at first, and wants what another
+// limit would have given, whatever the letters come in.
+func TestReplayLetters(t *testing.T) {
+	log := sample(t, "xalt.log")
+	want := model(t, log)
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		small := options(t)
+		small.Limits.Record, small.Limits.Inflated = 300, 300
+		if err := ingest.New(db, small).Run(t.Context(), []string{log}, nil); err != nil {
+			t.Fatal(err)
+		}
+		list, err := db.Letters(t.Context())
+		if err != nil || len(list) < 20 {
+			t.Fatalf("%d letters, %v", len(list), err)
+		}
+		o := options(t)
+		o.BatchRecords = 7
+		var told []int64
+		replay := func(ctx context.Context, ids ...int64) error {
+			return ingest.New(db, o).Replay(ctx, db.Buried(ctx, ids...), func(id int64, err error) {
+				if told = append(told, id); err != nil {
+					t.Errorf("letter %d: %v", id, err)
+				}
+			})
+		}
+		if err := replay(t.Context(), list[3].ID, list[1].ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := replay(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ids := []int64{list[3].ID, list[1].ID}
+		for i, l := range list {
+			if i != 1 && i != 3 {
+				ids = append(ids, l.ID)
+			}
+		}
+		if !slices.Equal(told, ids) {
+			t.Errorf("told of %v, want %v", told, ids)
+		}
+		if err := replay(t.Context(), ids[0]); !errors.Is(err, store.ErrNoLetter) {
+			t.Errorf("replay of a letter that is gone = %v, want %v", err, store.ErrNoLetter)
+		}
+		if diff := oracle.Diff(dump(t, d), want); diff != "" {
+			t.Errorf("after the replay (+got -want):\n%s", diff)
+		}
+	})
+}
