@@ -354,7 +354,7 @@ func TestSurface(t *testing.T) {
 			}
 			return list
 		}
-		for _, create := range xaltTables {
+		for _, create := range testdb.XALTTables {
 			table := strings.Fields(create)[2]
 			want, got := columns(x.DB, table), columns(db, table)
 			more := map[string]bool{"xalt_run": true, "xalt_link": true, "xalt_object": true, "xalt_env_name": true, "xalt_function": true}

@@ -266,14 +266,18 @@ func BenchmarkWhole(b *testing.B) {
 	}
 }
 
+// scales are the sizes of the log in units of the model's.
+func scales() []int {
+	if os.Getenv("XALT_SOAK") == "1" {
+		return []int{1, 4, 16}
+	}
+	return []int{1, 4}
+}
+
 // BenchmarkMemory is the peak memory at 1, 4 and, with XALT_SOAK=1, 16 times
 // the input, and the size of the database.
 func BenchmarkMemory(b *testing.B) {
-	scales := []int{1, 4}
-	if os.Getenv("XALT_SOAK") == "1" {
-		scales = append(scales, 16)
-	}
-	for _, scale := range scales {
+	for _, scale := range scales() {
 		b.Run(strconv.Itoa(scale)+"x", func(b *testing.B) {
 			log, maps, size := modelLog(b, scale)
 			b.SetBytes(size)
@@ -294,6 +298,95 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
+// BenchmarkSize is the size of the database on MariaDB, in units of the size of
+// XALT's own tables with the same links, runs, libraries, variables and packages.
+func BenchmarkSize(b *testing.B) {
+	for _, scale := range scales() {
+		b.Run(strconv.Itoa(scale)+"x", func(b *testing.B) {
+			log, maps, _ := modelLog(b, scale)
+			for b.Loop() {
+				d := testdb.New(b, "mysql")
+				ingest(b, d, "-reverseMapD="+maps, log)
+				ours, theirs := sizeOf(b, d), sizeOf(b, asXALT(b, d))
+				b.ReportMetric(ours/1e6, "database-MB")
+				b.ReportMetric(ours/theirs, "x-of-XALT")
+			}
+		})
+	}
+}
+
+// asXALT copies a database into XALT's own tables, and numbers anew what XALT
+// numbers in 32 bits.
+func asXALT(b *testing.B, d testdb.Database) testdb.Database {
+	b.Helper()
+	x := testdb.New(b, "mysql")
+	db, from := x.Open(b), mysqlName(d)+"."
+	for _, create := range testdb.XALTTables {
+		execute(b.Context(), b, db, create+testdb.XALTOptions("utf8mb3"))
+	}
+	const temporary = "CREATE TEMPORARY TABLE %s (id BIGINT NOT NULL PRIMARY KEY, n INT UNSIGNED NOT NULL AUTO_INCREMENT, KEY (n))"
+	conn, err := db.Conn(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	for _, query := range []string{
+		"SET sql_mode = ''", // cut what is too long, as XALT does
+		fmt.Sprintf(temporary, "object_number"), "INSERT INTO object_number (id) SELECT obj_id FROM " + from + "xalt_object",
+		fmt.Sprintf(temporary, "env_number"), "INSERT INTO env_number (id) SELECT env_id FROM " + from + "xalt_env_name",
+		fmt.Sprintf(temporary, "function_number"), "INSERT INTO function_number (id) SELECT func_id FROM " + from + "xalt_function",
+		`INSERT INTO xalt_link SELECT link_id, uuid, hash_id, date, link_program, link_path, link_module_name, link_line, cwd, build_user, build_syshost,
+build_epoch, exec_path FROM ` + from + "xalt_link ORDER BY link_id",
+		"INSERT INTO xalt_object SELECT n, object_path, syshost, hash_id, module_name, timestamp, lib_type FROM " + from + "xalt_object JOIN object_number ON id = obj_id ORDER BY n",
+		`INSERT INTO xalt_run SELECT run_id, job_id, run_uuid, date, syshost, uuid, hash_id, account, exec_type, start_time, end_time, run_time, probability, num_cores,
+num_nodes, num_threads, num_gpus, queue, sum_runs, sum_time, user, exec_path, module_name, cwd, cmdline, container FROM ` + from + "xalt_run ORDER BY run_id",
+		"INSERT INTO xalt_env_name SELECT n, env_name FROM " + from + "xalt_env_name JOIN env_number ON id = env_id ORDER BY n",
+		"INSERT INTO xalt_function SELECT n, function_name FROM " + from + "xalt_function JOIN function_number ON id = func_id ORDER BY n",
+		"INSERT INTO join_link_object (obj_id, link_id, date) SELECT n, link_id, date FROM " + from + "join_link_object JOIN object_number ON id = obj_id",
+		"INSERT INTO join_run_object (obj_id, run_id, date) SELECT n, run_id, date FROM " + from + "join_run_object JOIN object_number ON id = obj_id",
+		"INSERT INTO join_run_env (env_id, run_id, date, env_value) SELECT n, run_id, date, env_value FROM " + from + "join_run_env JOIN env_number ON id = env_id",
+		"INSERT INTO join_link_function (func_id, link_id, date) SELECT n, link_id, date FROM " + from + "join_link_function JOIN function_number ON id = func_id",
+		`INSERT INTO xalt_pkg (run_id, program, pkg_name, pkg_version, pkg_path) SELECT run_id, program, pkg_name, pkg_version, pkg_path FROM ` + from + "xalt_pkg WHERE run_id IS NOT NULL",
+	} {
+		if _, err := conn.ExecContext(b.Context(), query); err != nil {
+			b.Fatalf("%.60s: %v", query, err)
+		}
+	}
+	return x
+}
+
+func mysqlName(d testdb.Database) string {
+	return strings.TrimPrefix(strings.SplitN(d.URL, "?", 2)[0], "mysql://root@/")
+}
+
+// sizeOf returns how many bytes a MariaDB database's tables and indexes take.
+func sizeOf(b *testing.B, d testdb.Database) (size float64) {
+	b.Helper()
+	db := d.Open(b)
+	var tables []string
+	rows, err := db.QueryContext(b.Context(), "SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND table_type = 'BASE TABLE'", mysqlName(d))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var table string
+		if err := rows.Scan(&table); err != nil {
+			b.Fatal(err)
+		}
+		tables = append(tables, table)
+	}
+	if err := rows.Err(); err != nil {
+		b.Fatal(err)
+	}
+	execute(b.Context(), b, db, "ANALYZE TABLE "+strings.Join(tables, ", "))
+	err = db.QueryRowContext(b.Context(), "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = ?", mysqlName(d)).Scan(&size)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return size
+}
+
 // bulkCopy copies all rows into empty tables of the same schema in the
 // engine's own way, and returns how long that took, in seconds.
 func bulkCopy(b *testing.B, d testdb.Database) float64 {
@@ -312,7 +405,7 @@ func bulkCopy(b *testing.B, d testdb.Database) float64 {
 	case "postgres":
 		return copyPostgres(ctx, b, d.DSN, copied.DSN, tables)
 	case "mysql":
-		source := strings.TrimPrefix(strings.SplitN(d.URL, "?", 2)[0], "mysql://root@/")
+		source := mysqlName(d)
 		return timed(func() {
 			for _, table := range tables {
 				execute(ctx, b, to, "INSERT INTO "+table+" SELECT * FROM "+source+"."+table)
