@@ -270,8 +270,9 @@ func (in *Ingester) discard() {
 	clear(in.c.parked)
 }
 
-// sweepGroups is how many waiting groups are looked at in one transaction.
-const sweepGroups = 256
+// sweepGroups is how many waiting groups are looked at in one transaction. To find
+// them takes a look at all that wait.
+const sweepGroups = 2048
 
 // Sweep assembles records whose blocks all wait in the store (two ingesters may
 // each have brought half), and makes dead letters of those that have waited

@@ -217,14 +217,18 @@ func (db *DB) ripe(ctx context.Context, selection ingest.Hash, expired int64, li
 		return nil, err
 	}
 	var ids []xalt.Identity
-	err = db.query(ctx, db.sql, `SELECT group_id FROM ingest_block WHERE state <> ? GROUP BY group_id
+	var total int64
+	err = db.query(ctx, db.sql, `SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE state <> ? GROUP BY group_id
 HAVING COUNT(DISTINCT idx) = MAX(nb) OR MAX(seen) < ? AND MAX(seen) > 0 ORDER BY group_id LIMIT ?`,
 		[]any{int(ingest.WaitDead), expired, limit}, func(rows *sql.Rows) error {
 			var id []byte
-			if err := rows.Scan(&id); err != nil {
+			var size int64
+			if err := rows.Scan(&id, &size); err != nil {
 				return err
 			}
-			ids = append(ids, toHash[xalt.Identity](id))
+			if total += size; total <= maxRipe || len(ids) == 0 {
+				ids = append(ids, toHash[xalt.Identity](id))
+			}
 			return nil
 		})
 	if err != nil {
@@ -233,43 +237,41 @@ HAVING COUNT(DISTINCT idx) = MAX(nb) OR MAX(seen) < ? AND MAX(seen) > 0 ORDER BY
 	return db.groups(ctx, ids)
 }
 
-// maxRipe is about how many bytes of waiting blocks are read at once.
-const maxRipe = 64 << 20
+// maxRipe is how many bytes of waiting blocks are read at once, if that is more
+// than one group.
+const maxRipe = 16 << 20
 
-// groups reads whole groups of waiting blocks: one at least, and no more when
-// maxRipe is reached.
+// groups reads whole groups of waiting blocks.
 func (db *DB) groups(ctx context.Context, ids []xalt.Identity) ([]ingest.Ripe, error) {
+	found := make(map[xalt.Identity]*ingest.Ripe, len(ids))
+	query := "SELECT group_id, idx, copy, state, version, kind, syshost, " + db.dialect.types.Quote("key") + ", crc, nb, epoch, source, line, value FROM ingest_block WHERE group_id IN (%s) ORDER BY group_id, copy, idx"
+	err := in(ctx, db, db.sql, query, ids, identityArg, func(rows *sql.Rows) error {
+		var b xalt.Block
+		var p xalt.Part
+		var group []byte
+		var state int
+		var crc sql.NullInt64
+		var source string
+		if err := rows.Scan(&group, &p.Index, &p.Copy, &state, &b.Version, &b.Kind, &b.Syshost, &b.Key, &crc, &b.Count, &b.Epoch, &source, &p.Line, &p.Value); err != nil {
+			return err
+		}
+		id := toHash[xalt.Identity](group)
+		r := found[id]
+		if r == nil {
+			b.HasCRC, b.CRC = crc.Valid, uint16(crc.Int64)
+			r = &ingest.Ripe{Group: xalt.NewGroup(id, &b), State: ingest.WaitState(state), Source: source, Line: p.Line}
+			found[id] = r
+		}
+		r.Group.Add(p)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	list := make([]ingest.Ripe, 0, len(ids))
-	size := 0
 	for _, id := range ids {
-		if size > maxRipe {
-			break
-		}
-		r := ingest.Ripe{}
-		query := "SELECT idx, copy, state, version, kind, syshost, " + db.dialect.types.Quote("key") + ", crc, nb, epoch, source, line, value FROM ingest_block WHERE group_id = ? ORDER BY copy, idx"
-		err := db.query(ctx, db.sql, query, []any{id[:]}, func(rows *sql.Rows) error {
-			var b xalt.Block
-			var p xalt.Part
-			var state int
-			var crc sql.NullInt64
-			var source string
-			if err := rows.Scan(&p.Index, &p.Copy, &state, &b.Version, &b.Kind, &b.Syshost, &b.Key, &crc, &b.Count, &b.Epoch, &source, &p.Line, &p.Value); err != nil {
-				return err
-			}
-			if r.Group == nil {
-				b.HasCRC, b.CRC = crc.Valid, uint16(crc.Int64)
-				r.Group = xalt.NewGroup(id, &b)
-				r.State, r.Source, r.Line = ingest.WaitState(state), source, p.Line
-			}
-			r.Group.Add(p)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		if r.Group != nil {
-			size += r.Group.Size()
-			list = append(list, r)
+		if r := found[id]; r != nil {
+			list = append(list, *r)
 		}
 	}
 	return list, nil
