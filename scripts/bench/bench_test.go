@@ -363,24 +363,8 @@ func mysqlName(d testdb.Database) string {
 func sizeOf(b *testing.B, d testdb.Database) (size float64) {
 	b.Helper()
 	db := d.Open(b)
-	var tables []string
-	rows, err := db.QueryContext(b.Context(), "SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND table_type = 'BASE TABLE'", mysqlName(d))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var table string
-		if err := rows.Scan(&table); err != nil {
-			b.Fatal(err)
-		}
-		tables = append(tables, table)
-	}
-	if err := rows.Err(); err != nil {
-		b.Fatal(err)
-	}
-	execute(b.Context(), b, db, "ANALYZE TABLE "+strings.Join(tables, ", "))
-	err = db.QueryRowContext(b.Context(), "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = ?", mysqlName(d)).Scan(&size)
+	execute(b.Context(), b, db, "ANALYZE TABLE "+strings.Join(tablesOf(b.Context(), b, "mysql", db), ", "))
+	err := db.QueryRowContext(b.Context(), "SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()").Scan(&size)
 	if err != nil {
 		b.Fatal(err)
 	}
