@@ -464,10 +464,15 @@ func blockIdentity(g *xalt.Group, p xalt.Part) xalt.Identity {
 // record decodes a record's text and puts its rows, or a dead letter, into the
 // batch.
 func (c *collector) record(r *ready) {
-	decoder := c.takeDecoder()
-	rec := decode(decoder, r)
-	c.decoder = decoder
+	rec := c.decode(r)
 	c.add(&rec, r)
+}
+
+// decode decodes a record's text now, and not beside the reading.
+func (c *collector) decode(r *ready) decoded {
+	decoder := c.takeDecoder()
+	defer func() { c.decoder = decoder }()
+	return decode(decoder, r)
 }
 
 // decode decodes a record's text. What is wrong with one record, a fault of this

@@ -99,9 +99,7 @@ func (c *collector) raiseText(r *ready) error {
 	if _, ok := c.done[r.id]; ok {
 		return nil // another letter has brought it
 	}
-	decoder := c.takeDecoder()
-	rec := decode(decoder, r)
-	c.decoder = decoder
+	rec := c.decode(r)
 	if rec.err != nil {
 		return fmt.Errorf("%w: %w", ErrStillDead, rec.err)
 	}
