@@ -318,24 +318,12 @@ func (w *writer) writeDead(ctx context.Context, b *ingest.Batch) error {
 			groups = append(groups, *d.Group)
 		}
 	}
-	gone = gone[:0]
-	err := in(ctx, w.db, w.tx, "SELECT letter_id, group_id, hash FROM dead_letter WHERE group_id IN (%s)", groups, identityArg, func(rows *sql.Rows) error {
-		var id int64
-		var group, hash []byte
-		err := rows.Scan(&id, &group, &hash)
-		if sums[last[toHash[xalt.Identity](group)]] != toHash[ingest.Hash](hash) {
-			gone = append(gone, id)
-		}
-		return err
-	})
-	if err == nil {
-		err = w.deleteLetters(ctx, gone)
-	}
-	if err != nil {
+	wanted := func(group xalt.Identity) ingest.Hash { return sums[last[group]] }
+	if err := w.deleteOthers(ctx, groups, wanted); err != nil {
 		return err
 	}
 	there := make(map[ingest.Hash]bool)
-	err = in(ctx, w.db, w.tx, "SELECT hash FROM dead_letter WHERE hash IN (%s)", sums, hashArg, func(rows *sql.Rows) error {
+	err := in(ctx, w.db, w.tx, "SELECT hash FROM dead_letter WHERE hash IN (%s)", sums, hashArg, func(rows *sql.Rows) error {
 		var hash []byte
 		err := rows.Scan(&hash)
 		there[toHash[ingest.Hash](hash)] = true
@@ -375,6 +363,24 @@ func (w *writer) writeDead(ctx context.Context, b *ingest.Batch) error {
 // deadBytes is about how many bytes of dead letters are inserted at once, which
 // is less than servers take in a statement.
 const deadBytes = 4 << 20
+
+// deleteOthers deletes the letters of groups that are not the wanted ones.
+func (w *writer) deleteOthers(ctx context.Context, groups []xalt.Identity, wanted func(group xalt.Identity) ingest.Hash) error {
+	var gone []int64
+	err := in(ctx, w.db, w.tx, "SELECT letter_id, group_id, hash FROM dead_letter WHERE group_id IN (%s)", groups, identityArg, func(rows *sql.Rows) error {
+		var id int64
+		var group, hash []byte
+		err := rows.Scan(&id, &group, &hash)
+		if wanted(toHash[xalt.Identity](group)) != toHash[ingest.Hash](hash) {
+			gone = append(gone, id)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return w.deleteLetters(ctx, gone)
+}
 
 func (w *writer) deleteLetters(ctx context.Context, ids []int64) error {
 	return execIn(ctx, w.db, w.tx, "DELETE FROM dead_letter WHERE letter_id IN (%s)", nil, ids, idArg)
