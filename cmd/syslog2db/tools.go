@@ -374,7 +374,9 @@ func readAccountFile(name string) ([]store.Account, error) {
 	defer f.Close()
 	r := csv.NewReader(f)
 	header, err := r.Read()
-	if err != nil {
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s:1: the file is empty; its first line names the columns", name)
+	} else if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	at := make(map[string]int)
