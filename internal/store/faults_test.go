@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,6 +170,71 @@ func TestIngestersTogether(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLostWhileGreeting has the first connections to MariaDB lost before the
+// client's answer to the server's greeting can be sent.
+func TestLostWhileGreeting(t *testing.T) {
+	d := testdb.New(t, "mysql")
+	a, err := store.ParseURL(d.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := a.Socket
+	a.Socket = filepath.Join(t.TempDir(), "sock")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", a.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	var calls atomic.Int64
+	relay := func(client net.Conn) error {
+		defer func() { _ = client.Close() }()
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "unix", server)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		if calls.Add(1) <= 8 { // database/sql itself tries three times
+			if err := client.(*net.UnixConn).CloseRead(); err != nil {
+				return err
+			}
+			greeting := make([]byte, 4096)
+			n, err := conn.Read(greeting)
+			if err != nil {
+				return err
+			}
+			_, err = client.Write(greeting[:n])
+			return err
+		}
+		go func() {
+			_, _ = io.Copy(conn, client)
+			_ = conn.Close()
+		}()
+		_, _ = io.Copy(client, conn)
+		return nil
+	}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				if err := relay(client); err != nil {
+					t.Errorf("relay: %v", err)
+				}
+			}()
+		}
+	}()
+	db, err := store.Open(t.Context(), a, store.Options{Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if n := calls.Load(); n <= 8 {
+		t.Errorf("%d connections, want more than the 8 that were lost", n)
+	}
 }
 
 // disturb kills connections and restarts the server while others use it.

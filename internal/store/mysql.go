@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -126,10 +127,14 @@ func openMySQL(ctx context.Context, a Address) (*sql.DB, dialect, error) {
 	if err != nil {
 		return nil, d, errors.New("mysql: the address cannot be used")
 	}
-	pool := sql.OpenDB(connector)
+	pool := sql.OpenDB(greeted{connector})
 	pool.SetMaxOpenConns(4)
 	var version, localInfile string
-	if err := pool.QueryRowContext(ctx, "SELECT VERSION(), @@local_infile").Scan(&version, &localInfile); err != nil {
+	server := &DB{dialect: d, now: time.Now}
+	err = server.retryFor(ctx, openTotal, func() error {
+		return pool.QueryRowContext(ctx, "SELECT VERSION(), @@local_infile").Scan(&version, &localInfile)
+	})
+	if err != nil {
 		pool.Close()
 		return nil, d, err
 	}
@@ -146,6 +151,19 @@ func openMySQL(ctx context.Context, a Address) (*sql.DB, dialect, error) {
 		d.bulk, d.bulkWay = loadData, "LOAD DATA LOCAL"
 	}
 	return pool, d, nil
+}
+
+// greeted connects. If the connection is lost while server and driver greet each
+// other, the driver returns an error that it does not export, and that is not
+// [driver.ErrBadConn] except for its text.
+type greeted struct{ driver.Connector }
+
+func (g greeted) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := g.Connector.Connect(ctx)
+	if err != nil && err.Error() == "bad connection" {
+		err = driver.ErrBadConn
+	}
+	return conn, err
 }
 
 // loads numbers the readers of LOAD DATA LOCAL.
