@@ -234,10 +234,11 @@ func (g *generator) record(host, kind, key, text string) *record {
 	return r
 }
 
-// uuid returns a random UUID, version 4.
+// uuid returns a UUID of version 7, as XALT 3.2 makes them: it begins with the
+// milliseconds since 1970, the rest is random.
 func (g *generator) uuid() string {
-	a, b := g.rand.Uint64(), g.rand.Uint64()
-	return fmt.Sprintf("%08x-%04x-4%03x-%04x-%012x", a>>32, a>>16&0xFFFF, a&0xFFF, b>>48&0x3FFF|0x8000, b&0xFFFFFFFFFFFF)
+	at, a, b := g.clock.UnixMilli(), g.rand.Uint64(), g.rand.Uint64()
+	return fmt.Sprintf("%08x-%04x-7%03x-%04x-%012x", at>>16, at&0xFFFF, a&0xFFF, b>>48&0x3FFF|0x8000, b&0xFFFFFFFFFFFF)
 }
 
 // hash returns a random SHA-1 in hexadecimal digits.
