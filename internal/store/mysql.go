@@ -10,10 +10,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/adler32"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -235,15 +238,16 @@ func (t *tabReader) field(v any) {
 		}
 		t.buf.WriteString(v)
 	case []byte:
-		for {
-			n := bytes.IndexAny(v, tabSpecial)
+		for start := 0; ; {
+			n := slices.IndexFunc(v[start:], func(b byte) bool { return b <= '\\' && strings.IndexByte(tabSpecial, b) >= 0 })
 			if n < 0 {
-				t.buf.Write(v)
+				t.buf.Write(v[start:])
 				return
 			}
-			t.buf.Write(v[:n])
+			n += start
+			t.buf.Write(v[start:n])
 			t.buf.WriteString(tabEscapes.Replace(string(v[n : n+1])))
-			v = v[n+1:]
+			start = n + 1
 		}
 	case int:
 		t.buf.WriteString(strconv.Itoa(v))
@@ -264,6 +268,10 @@ func (p *packer) pack(text string) []byte {
 	}
 	p.buf.Reset()
 	_ = binary.Write(&p.buf, binary.LittleEndian, uint32(len(text))) // a Buffer takes everything
+	if len(text) < packedBytes {
+		p.store(text)
+		return p.packed()
+	}
 	if p.z == nil {
 		var err error
 		if p.z, err = zlib.NewWriterLevel(&p.buf, zlib.BestSpeed); err != nil {
@@ -274,6 +282,25 @@ func (p *packer) pack(text string) []byte {
 	}
 	_, _ = io.WriteString(p.z, text)
 	_ = p.z.Close()
+	return p.packed()
+}
+
+// packedBytes is from what length on a text is made smaller: that of a short one
+// is hardly less, and takes five times as long.
+const packedBytes = 256
+
+// store writes text as zlib does what it cannot make smaller: one stored block
+// (RFC 1951, section 3.2.4) and the checksum (RFC 1950).
+func (p *packer) store(text string) {
+	n := uint16(len(text))
+	head := [...]byte{0x78, 0x01, 0x01, byte(n), byte(n >> 8), byte(^n), byte(^n >> 8)}
+	p.buf.Write(head[:])
+	p.buf.WriteString(text)
+	p.buf.Write(binary.BigEndian.AppendUint32(nil, adler32.Checksum([]byte(text))))
+}
+
+// packed returns a copy of what is in the buffer.
+func (p *packer) packed() []byte {
 	if b := p.buf.Bytes(); b[len(b)-1] == ' ' { // COMPRESS() does the same: a blank at the end could be trimmed
 		p.buf.WriteByte('.')
 	}
@@ -287,6 +314,9 @@ type packer struct {
 	z   *zlib.Writer // nil until the first text
 }
 
+// unpackers are readers of zlib; a new one takes longer than most texts.
+var unpackers sync.Pool
+
 // unpack reads what pack or COMPRESS() wrote.
 func unpack(packed []byte) (string, error) {
 	if len(packed) == 0 {
@@ -295,10 +325,17 @@ func unpack(packed []byte) (string, error) {
 	if len(packed) < 5 {
 		return "", errors.New("compressed text is cut off")
 	}
-	z, err := zlib.NewReader(bytes.NewReader(packed[4:]))
+	z, _ := unpackers.Get().(io.ReadCloser)
+	var err error
+	if from := bytes.NewReader(packed[4:]); z == nil {
+		z, err = zlib.NewReader(from)
+	} else {
+		err = z.(zlib.Resetter).Reset(from, nil)
+	}
 	if err != nil {
 		return "", fmt.Errorf("compressed text: %w", err)
 	}
+	defer unpackers.Put(z)
 	size := binary.LittleEndian.Uint32(packed) & 0x3FFFFFFF
 	text, err := io.ReadAll(io.LimitReader(z, int64(size)+1))
 	if err != nil || len(text) != int(size) {
