@@ -108,6 +108,9 @@ func (d *database) open(ctx context.Context, create bool) (*store.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.Kind != "sqlite" {
+		useServer()
+	}
 	db, err := store.Open(ctx, a, o)
 	if errors.Is(err, store.ErrZone) {
 		return nil, cli.UsageError("%w", err)

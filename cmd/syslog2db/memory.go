@@ -5,11 +5,18 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 )
 
-// leastMemory is how many bytes the Go runtime may take before it collects
-// garbage more often than memory alone would ask for.
-const leastMemory = 72 << 20
+// How many bytes the Go runtime may take before it collects garbage more often
+// than memory alone would ask for. SQLite has memory of its own besides.
+const (
+	leastMemory  = 72 << 20
+	serverMemory = 96 << 20 // with a database server
+)
+
+// least is the one that applies; 0 if the user's settings do.
+var least atomic.Int64
 
 // limitMemory lets garbage be collected rarely while there is little, and often
 // enough that memory stays flat once there is more: up to half as much as is in
@@ -20,8 +27,16 @@ func limitMemory() {
 		return
 	}
 	debug.SetGCPercent(400)
+	least.Store(leastMemory)
 	debug.SetMemoryLimit(leastMemory)
 	afterGC(leastMemory)
+}
+
+// useServer takes the memory that is there with a database server.
+func useServer() {
+	if least.CompareAndSwap(leastMemory, serverMemory) {
+		debug.SetMemoryLimit(serverMemory)
+	}
 }
 
 // afterGC sets the limit anew after each collection; limit is the last one.
@@ -31,7 +46,7 @@ func afterGC(limit int64) {
 		used := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		metrics.Read(used)
 		const besides = 16 << 20 // stacks, and what the runtime needs itself
-		next := max(leastMemory, int64(used[0].Value.Uint64())*3/2+besides)
+		next := max(least.Load(), int64(used[0].Value.Uint64())*3/2+besides)
 		if next != limit {
 			debug.SetMemoryLimit(next)
 		}

@@ -19,6 +19,10 @@ func TestLimitMemory(t *testing.T) {
 	if got := debug.SetMemoryLimit(-1); got != leastMemory {
 		t.Errorf("at first the limit is %d, want %d", got, leastMemory)
 	}
+	useServer()
+	if got := debug.SetMemoryLimit(-1); got != serverMemory {
+		t.Errorf("with a server the limit is %d, want %d", got, serverMemory)
+	}
 	wait := func(what string, ok func(limit int64) bool) {
 		t.Helper()
 		var limit int64
