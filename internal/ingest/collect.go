@@ -220,7 +220,9 @@ func (c *collector) addBlock(ctx context.Context, p *messageParser, b *xalt.Bloc
 		}
 		if g = c.groups[id]; g == nil {
 			g = &collected{Group: xalt.NewGroup(id, b), source: c.where}
-			g.Reuse(pop(&c.spareParts), pop(&c.spare))
+			if b.Count*len(b.Value) >= spareLeast {
+				g.Reuse(pop(&c.spareParts), pop(&c.spare))
+			}
 			c.groups[id] = g
 			c.held += g.Size()
 		}
@@ -260,7 +262,7 @@ func (c *collector) addBlock(ctx context.Context, p *messageParser, b *xalt.Bloc
 	c.batch.counts.Blocks.Repeated += blocks - int64(g.Count)
 	delete(c.groups, g.ID)
 	c.last = nil
-	if len(c.spareParts) < spareBuffers && cap(a.Parts) <= spareParts {
+	if n := cap(a.Parts); len(c.spareParts) < spareBuffers && n >= leastParts && n <= spareParts {
 		c.spareParts = append(c.spareParts, a.Parts)
 	}
 	return c.enqueue(ctx, g, g.ID, a.Text)
@@ -394,17 +396,20 @@ func (c *collector) answered() error {
 			c.batch.counts.Records.Repeated++
 		}
 		// Rows have copies of what they need of the text.
-		if len(c.spare) < spareBuffers && cap(r.text) <= spareBytes {
+		if n := cap(r.text); len(c.spare) < spareBuffers && n >= spareLeast && n <= spareBytes {
 			c.spare = append(c.spare, r.text)
 		}
 	}
 	return nil
 }
 
-// How much memory of records that are done is kept for others.
+// How much memory of records that are done is kept for others, and for what size
+// of records: a small buffer is no use to a large one.
 const (
-	spareBuffers = lookupRecords
+	spareBuffers = 2 * lookupRecords
+	spareLeast   = 4 << 10
 	spareBytes   = 64 << 10
+	leastParts   = 8
 	spareParts   = 256
 )
 

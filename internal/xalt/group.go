@@ -158,12 +158,19 @@ const (
 	announcedBytes = 32 << 10
 )
 
+// bufferStep is of what the sizes of larger buffers are multiples, so that one that
+// was for one record is good for others.
+const bufferStep = 4 << 10
+
 func (g *Group) append(p Part) {
 	if len(g.parts) == 0 {
 		if expected := min(g.Count, announcedParts); cap(g.parts) < expected {
 			g.parts = make([]Part, 0, expected)
 		}
 		if expected := min(g.Count*len(p.Value), announcedBytes); cap(g.buf) < expected {
+			if expected > bufferStep {
+				expected = (expected + bufferStep - 1) / bufferStep * bufferStep
+			}
 			g.buf = make([]byte, 0, expected)
 		}
 	}
