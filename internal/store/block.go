@@ -23,7 +23,11 @@ func (db *DB) Known(ctx context.Context, selection ingest.Hash, ids []xalt.Ident
 	}
 	return read(ctx, db, "look up known records", func() ([]ingest.Fate, error) {
 		fates := make([]ingest.Fate, len(ids))
-		err := in(ctx, db, db.sql, "SELECT id, fate, selection FROM ingest_identity WHERE id IN (%s)", ids, identityArg, func(rows *sql.Rows) error {
+		old, err := notNewer(ctx, db, db.sql, "SELECT id FROM ingest_identity WHERE id <= ? ORDER BY id DESC LIMIT 1", ids, identityArg, bytes.Compare)
+		if err != nil {
+			return nil, err
+		}
+		err = in(ctx, db, db.sql, "SELECT id, fate, selection FROM ingest_identity WHERE id IN (%s)", old, identityArg, func(rows *sql.Rows) error {
 			var id, chosen []byte
 			var fate ingest.Fate
 			if err := rows.Scan(&id, &fate, &chosen); err != nil {

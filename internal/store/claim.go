@@ -354,6 +354,11 @@ func (w *writer) loadClaims(ctx context.Context, runs []ingest.Run) (map[string]
 		}
 	}
 	columns := strings.Join(runColumns(&w.db.dialect), ", ")
+	// What is in run_conflict is in xalt_run, too.
+	uuids, err := notNewer(ctx, w.db, w.tx, "SELECT run_uuid FROM xalt_run WHERE run_uuid <= ? ORDER BY run_uuid DESC LIMIT 1", uuids, textArg, strings.Compare)
+	if err != nil {
+		return nil, fmt.Errorf("look up xalt_run: %w", err)
+	}
 	tables, err := w.unlessEmpty(ctx, "xalt_run", "run_conflict")
 	if err != nil {
 		return nil, err
