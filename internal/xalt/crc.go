@@ -7,7 +7,7 @@ const (
 	crcInit = 0xFFFF
 )
 
-// crcSlices is the number of bytes that one step of [crcUpdate] takes in.
+// crcSlices is the number of bytes that one step of [crcSliced] takes in.
 const crcSlices = 16
 
 // crcTable[k][b] is the CRC of byte b followed by k zero bytes.
@@ -35,9 +35,9 @@ func makeCRCTable() *[crcSlices][256]uint16 {
 	return &t
 }
 
-// crcUpdate continues crc over p, sixteen bytes a step ("slicing"), which is
+// crcSliced continues crc over p, sixteen bytes a step ("slicing"), which is
 // about six times faster than one byte a step.
-func crcUpdate(crc uint16, p []byte) uint16 {
+func crcSliced(crc uint16, p []byte) uint16 {
 	t := crcTable
 	for len(p) >= crcSlices {
 		q := p[:crcSlices:crcSlices]

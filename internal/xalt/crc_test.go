@@ -30,7 +30,7 @@ func TestCRC(t *testing.T) {
 		t.Errorf("CRC(123456789) = %04X, want %04X", got, want)
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	for n := range 100 { // every length of the tail behind whole steps
+	for n := range 400 { // every length of the tail behind whole steps
 		p := make([]byte, n)
 		for i := range p {
 			p[i] = byte(rng.Uint32())
@@ -82,5 +82,6 @@ func BenchmarkCRC(b *testing.B) {
 		}
 		return crc
 	})
-	run("sliced", xalt.CRC)
+	run("sliced", func(p []byte) uint16 { return xalt.CRCSliced(0xFFFF, p) })
+	run("CRC", xalt.CRC)
 }
