@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -55,13 +54,12 @@ func measured(b *testing.B, cpu *time.Duration, rss *int64, name string, args ..
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	var exit *exec.ExitError
-	if err := cmd.Run(); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 3) {
+	kB, err := runPeak(cmd)
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 3) {
 		b.Fatalf("%s: %v\n%s", name, err, stderr.String())
 	}
 	*cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		*rss = max(*rss, u.Maxrss)
-	}
+	*rss = max(*rss, kB)
 }
 
 // BenchmarkReverseMaps merges 8 inputs of 100,000 entries by the command, into
