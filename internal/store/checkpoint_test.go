@@ -35,7 +35,7 @@ func TestCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The log's limit is 8,000 pages of 8 KiB, which a transaction may exceed.
+	// The log's limit is 4,000 pages of 16 KiB, which a transaction may exceed.
 	if got, limit := size(file+"-wal"), int64(64<<20+3*batch); got > limit {
 		t.Errorf("the log has %d bytes, want %d at most", got, limit)
 	}

@@ -159,8 +159,8 @@ func openSQLite(path string, create bool) (*sql.DB, error) {
 	}
 	query := url.Values{"_pragma": {
 		"busy_timeout(600000)", "synchronous(NORMAL)", "foreign_keys(OFF)",
-		"cache_size(-2048)", "analysis_limit(1000)", "temp_store(FILE)", "wal_autocheckpoint(2000)", // a report may sort more than fits in memory
-		"page_size(8192)", // of a new file; with the default a load makes twice as many system calls
+		"cache_size(-2048)", "analysis_limit(1000)", "temp_store(FILE)", "wal_autocheckpoint(1000)", // a report may sort more than fits in memory
+		"page_size(16384)", // of a new file; with the default a load makes twice as many system calls
 	}, "_journal_mode": {"WAL"}} // behind the pragmas, because then the size of pages is fixed
 	// As a URI, so that no character of the path is taken for an option.
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())
@@ -175,8 +175,8 @@ func openSQLite(path string, create bool) (*sql.DB, error) {
 // and from how many on the next transaction waits until all are, so that the log
 // begins anew.
 const (
-	checkpointPages = 2000
-	maxLogPages     = 8000
+	checkpointPages = 1000
+	maxLogPages     = 4000
 )
 
 // checkpoint copies SQLite's log into the database after a commit, beside the

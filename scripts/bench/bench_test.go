@@ -404,7 +404,7 @@ func bulkCopy(b *testing.B, d testdb.Database) float64 {
 	}
 	defer conn.Close()
 	// As durable as what it is compared with, and with as much memory.
-	for _, pragma := range []string{"synchronous = NORMAL", "cache_size = -8192", "temp_store = MEMORY", "wal_autocheckpoint = 4000"} {
+	for _, pragma := range []string{"synchronous = NORMAL", "cache_size = -8192", "temp_store = MEMORY", "wal_autocheckpoint = 2000"} {
 		if _, err := conn.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
 			b.Fatal(err)
 		}
