@@ -204,24 +204,34 @@ func TestCompareNames(t *testing.T) {
 }
 
 func TestCPULevels(t *testing.T) {
-	v2 := "flags\t\t: fpu cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"
+	all := x86Features{basic: ^uint32(0), extended: ^uint32(0), amd: ^uint32(0), saved: ^uint32(0)}
+	with := func(change func(*x86Features)) x86Features {
+		f := all
+		change(&f)
+		return f
+	}
 	for _, tt := range []struct {
-		machine uint16
-		data    byte
-		text    string
-		want    string
+		name string
+		x86Features
+		want string
 	}{
-		{emX86, 1, "processor : 0\nflags : fpu\n", ""},
-		{emX86, 1, v2 + "\n", "x86-64-v2"},
-		{emX86, 1, v2 + " avx avx2 bmi1 bmi2 f16c fma abm movbe xsave\n", "x86-64-v3 x86-64-v2"},
-		{emX86, 1, "flags : avx avx2 bmi1 bmi2 f16c fma abm movbe xsave\n", ""},
-		{emPPC64, 1, "cpu\t: POWER9, altivec supported\n", "power9"},
-		{emPPC64, 1, "cpu\t: POWER10, altivec supported\n", "power10 power9"},
-		{emPPC64, 2, "cpu\t: POWER9\n", ""},
-		{emAArch64, 1, v2, ""},
+		{"nothing", x86Features{}, ""},
+		{"all", all, "x86-64-v4 x86-64-v3 x86-64-v2"},
+		{"ZMM not saved", with(func(f *x86Features) { f.saved = 7 }), "x86-64-v3 x86-64-v2"},
+		{"YMM not saved", with(func(f *x86Features) { f.saved = 3 }), "x86-64-v2"},
+		{"no LZCNT", with(func(f *x86Features) { f.amd = 1 }), "x86-64-v2"},
+		{"no AVX2", with(func(f *x86Features) { f.extended &^= 1 << 5 }), "x86-64-v2"},
+		{"no POPCNT", with(func(f *x86Features) { f.basic &^= 1 << 23 }), ""},
 	} {
-		if got := strings.Join(cpuLevels(tt.machine, tt.data, tt.text), " "); got != tt.want {
-			t.Errorf("cpuLevels(%d, %q) = %q, want %q", tt.machine, tt.text, got, tt.want)
+		if got := strings.Join(tt.levels(), " "); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	for text, want := range map[string]string{
+		"cpu\t: POWER9, altivec supported\n": "power9", "cpu\t: POWER10, altivec supported\n": "power10 power9", "cpu\t: POWER8\n": "",
+	} {
+		if got := strings.Join(powerLevels(text), " "); got != want {
+			t.Errorf("powerLevels(%q) = %q, want %q", text, got, want)
 		}
 	}
 }

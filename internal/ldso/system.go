@@ -160,12 +160,53 @@ func (l *loader) muslDirs() []string {
 func (l *loader) hwcaps() []string {
 	if l.levels == nil {
 		var levels []string
-		if text, err := readCPU(); err == nil {
-			levels = cpuLevels(l.main.machine, l.main.data, text)
+		switch {
+		case l.main.machine == emX86:
+			levels = x86Levels()
+		case l.main.machine == emPPC64 && l.main.data == 1:
+			if text, err := readCPU(); err == nil {
+				levels = powerLevels(text)
+			}
 		}
 		l.levels = &levels
 	}
 	return *l.levels
+}
+
+// x86Features are what CPUID tells of a processor: leaf 1 in ECX, leaf 7 in EBX,
+// leaf 0x80000001 in ECX; and what XGETBV tells of the system (Intel SDM, volume 2;
+// AMD APM, volume 3).
+type x86Features struct{ basic, extended, amd, saved uint32 }
+
+const osXSAVE = 1 << 27 // of basic
+
+// levels returns the levels of the x86-64 psABI, the best first.
+func (f x86Features) levels() (levels []string) {
+	for _, level := range [...]struct {
+		name string
+		x86Features
+	}{
+		{"x86-64-v2", x86Features{
+			basic: 1<<0 | 1<<9 | 1<<13 | 1<<19 | 1<<20 | 1<<23, // SSE3, SSSE3, CMPXCHG16B, SSE4.1, SSE4.2, POPCNT
+			amd:   1 << 0,                                      // LAHF, SAHF
+		}},
+		{"x86-64-v3", x86Features{
+			basic:    1<<12 | 1<<22 | 1<<28 | 1<<29, // FMA, MOVBE, AVX, F16C
+			extended: 1<<3 | 1<<5 | 1<<8,            // BMI1, AVX2, BMI2
+			amd:      1 << 5,                        // LZCNT
+			saved:    1<<1 | 1<<2,                   // XMM, YMM
+		}},
+		{"x86-64-v4", x86Features{
+			extended: 1<<16 | 1<<17 | 1<<28 | 1<<30 | 1<<31, // AVX512F, DQ, CD, BW, VL
+			saved:    1<<5 | 1<<6 | 1<<7,                    // masks, ZMM
+		}},
+	} {
+		if level.basic&^f.basic|level.extended&^f.extended|level.amd&^f.amd|level.saved&^f.saved != 0 {
+			break
+		}
+		levels = append([]string{level.name}, levels...)
+	}
+	return levels
 }
 
 // readCPU reads what /proc/cpuinfo says of the first processor.
@@ -180,35 +221,11 @@ func readCPU() (string, error) {
 	return string(text[:n]), err
 }
 
-// cpuLevels returns the levels of the x86-64 psABI, and those of POWER, that the
-// text of /proc/cpuinfo shows.
-func cpuLevels(machine uint16, data byte, text string) (levels []string) {
-	switch {
-	case machine == emX86:
-		var flags string
-		for line := range strings.Lines(text) {
-			if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "flags" {
-				flags = " " + strings.TrimSpace(value) + " "
-				break
-			}
-		}
-		for _, level := range []struct{ name, flags string }{
-			{"x86-64-v2", "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"},
-			{"x86-64-v3", "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"},
-			{"x86-64-v4", "avx512f avx512bw avx512cd avx512dq avx512vl"},
-		} {
-			for f := range strings.SplitSeq(level.flags, " ") {
-				if !strings.Contains(flags, " "+f+" ") {
-					return levels
-				}
-			}
-			levels = append([]string{level.name}, levels...)
-		}
-	case machine == emPPC64 && data == 1:
-		for _, p := range []string{"POWER10", "POWER9"} {
-			if strings.Contains(text, p) || len(levels) > 0 {
-				levels = append(levels, strings.ToLower(p))
-			}
+// powerLevels returns the levels of POWER that the text of /proc/cpuinfo shows.
+func powerLevels(text string) (levels []string) {
+	for _, p := range []string{"POWER10", "POWER9"} {
+		if strings.Contains(text, p) || len(levels) > 0 {
+			levels = append(levels, strings.ToLower(p))
 		}
 	}
 	return levels
