@@ -42,6 +42,9 @@ func TestCRC(t *testing.T) {
 		if got, want := xalt.CRC(p), slowCRC(blank); got != want {
 			t.Errorf("CRC of %d bytes = %04X, want %04X", n, got, want)
 		}
+		if got, want := xalt.CRCSliced(0xFFFF, p), slowCRC(p); got != want {
+			t.Errorf("CRCSliced of %d bytes = %04X, want %04X", n, got, want)
+		}
 	}
 }
 
