@@ -22,7 +22,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,9 +80,16 @@ const (
 	ours = "xalt-wrap/"
 )
 
-// ambiguous matches values that would be read as others if no "%" in them were
-// escaped.
-var ambiguous = regexp.MustCompile(`%%|%$|%25|%00|_%_%_|\x00`)
+// ambiguous reports whether a value would be read as another if no "%" in it
+// were escaped.
+func ambiguous(value string) bool {
+	for _, part := range [...]string{"%%", "%25", "%00", blank, "\x00"} {
+		if strings.Contains(value, part) {
+			return true
+		}
+	}
+	return strings.HasSuffix(value, "%")
+}
 
 // appendFields adds the fields as they stand in the file.
 func (w *Watermark) appendFields(dst []byte) []byte {
@@ -92,7 +98,7 @@ func (w *Watermark) appendFields(dst []byte) []byte {
 		dst = append(dst, f.Name...)
 		dst = append(dst, ">%%"...)
 		blanks := f.Name == "Build_OS" || f.Name == "Build_date"
-		escaped := blanks || ambiguous.MatchString(f.Value)
+		escaped := blanks || ambiguous(f.Value)
 		for i := range len(f.Value) {
 			switch c := f.Value[i]; {
 			case c == '%' && escaped:

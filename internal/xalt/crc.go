@@ -1,5 +1,7 @@
 package xalt
 
+import "sync"
+
 // CRC-16/CCITT-FALSE: polynomial 0x1021, initial value 0xFFFF, no reflection,
 // no final xor; the check value of "123456789" is 0x29B1.
 const (
@@ -10,10 +12,9 @@ const (
 // crcSlices is the number of bytes that one step of [crcSliced] takes in.
 const crcSlices = 16
 
-// crcTable[k][b] is the CRC of byte b followed by k zero bytes.
-var crcTable = makeCRCTable()
-
-func makeCRCTable() *[crcSlices][256]uint16 {
+// crcTable()[k][b] is the CRC of byte b followed by k zero bytes. It is made
+// when it is first asked for: xalt-wrap starts with every launch and link.
+var crcTable = sync.OnceValue(func() *[crcSlices][256]uint16 {
 	var t [crcSlices][256]uint16
 	for b := range 256 {
 		crc := uint16(b) << 8
@@ -33,12 +34,12 @@ func makeCRCTable() *[crcSlices][256]uint16 {
 		}
 	}
 	return &t
-}
+})
 
 // crcSliced continues crc over p, sixteen bytes a step ("slicing"), which is
 // about six times faster than one byte a step.
 func crcSliced(crc uint16, p []byte) uint16 {
-	t := crcTable
+	t := crcTable()
 	for len(p) >= crcSlices {
 		q := p[:crcSlices:crcSlices]
 		crc = t[15][q[0]^byte(crc>>8)] ^ t[14][q[1]^byte(crc)] ^
