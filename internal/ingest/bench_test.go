@@ -68,7 +68,7 @@ func BenchmarkCollect(b *testing.B) {
 		if err := ingest.New(&c, ingest.Options{Now: clock}).Run(b.Context(), []string{file}, nil); err != nil {
 			b.Fatal(err)
 		}
-		if c.runs != runs || c.batches < runs/4000 {
+		if c.runs != runs || c.batches < runs/8000 {
 			b.Fatalf("%d runs in %d batches, want %d runs", c.runs, c.batches, runs)
 		}
 	}

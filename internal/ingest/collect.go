@@ -26,7 +26,7 @@ type collector struct {
 	held   int // bytes in groups
 	ready  []ready
 	asked  *question
-	want   int // records in the batch at which it is full
+	want   int // records in the batch for which it may be written
 	// Identities of records in this batch and in the one being written, which
 	// the store cannot know yet.
 	done, doneBefore map[xalt.Identity]struct{}
@@ -137,14 +137,18 @@ func (c *collector) reset() {
 	c.doneBefore, c.done = c.done, make(map[xalt.Identity]struct{})
 }
 
-// full reports whether the batch should be written.
-func (c *collector) full() bool {
-	collected := c.batch.records + len(c.ready)
+// collected is how many records are in the batch or on their way there.
+func (c *collector) collected() int {
+	n := c.batch.records + len(c.ready)
 	if c.asked != nil {
-		collected += len(c.asked.list)
+		n += len(c.asked.list)
 	}
-	return collected >= c.want || len(c.done) >= 8*c.opts.BatchRecords ||
-		c.held+c.batch.bytes > c.opts.BatchBytes
+	return n
+}
+
+// overfull reports whether the batch holds more than it may, records aside.
+func (c *collector) overfull() bool {
+	return len(c.done) >= 8*c.opts.BatchRecords || c.held+c.batch.bytes > c.opts.BatchBytes
 }
 
 // addLine takes in one line of a source.

@@ -32,7 +32,7 @@ func (in *Ingester) readDirectory(ctx context.Context, dir string) error {
 		if err != nil {
 			unread = append(unread, err)
 		}
-		if in.c.full() || in.opts.Now().Sub(in.opened) > in.opts.BatchTime {
+		if in.full() || in.opts.Now().Sub(in.opened) > in.opts.BatchTime {
 			return in.commit(ctx, nil)
 		}
 		return ctx.Err()

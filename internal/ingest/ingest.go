@@ -35,7 +35,7 @@ type Options struct {
 
 	Full         bool // ignore stored positions
 	MaxLine      int  // bytes of a line
-	BatchRecords int  // records in a transaction
+	BatchRecords int  // records in a transaction, at most
 	BatchBytes   int  // bytes that a batch may hold: rows, and blocks that wait for the rest of their record
 	BatchTime    time.Duration
 	KeepWaiting  time.Duration // log time after which an incomplete record becomes a dead letter
@@ -54,7 +54,7 @@ type Options struct {
 // Defaults fills in what is zero.
 func (o *Options) Defaults() {
 	setDefault(&o.MaxLine, 64<<10)
-	setDefault(&o.BatchRecords, 4000)
+	setDefault(&o.BatchRecords, 8000)
 	setDefault(&o.BatchBytes, 32<<20)
 	setDefault(&o.BatchTime, 10*time.Second)
 	setDefault(&o.KeepWaiting, 30*24*time.Hour)
@@ -215,6 +215,19 @@ func (e *SourceError) Error() string {
 // Unwrap returns the errors, one for each source.
 func (e *SourceError) Unwrap() []error { return e.Errs }
 
+// worthwhile is how many records are worth a transaction. While the store is
+// busy, a batch grows beyond, because fewer and larger transactions cost less.
+const worthwhile = 4000
+
+// full reports whether the batch should be written.
+func (in *Ingester) full() bool {
+	n := in.c.collected()
+	return n >= in.c.want && (n >= in.opts.BatchRecords || in.idle()) || in.c.overfull()
+}
+
+// idle reports whether the store has nothing to do.
+func (in *Ingester) idle() bool { return in.writing == nil || len(in.writing) > 0 }
+
 // commit closes the batch and hands it to the store, which writes it while the
 // next one is read. advance may be nil.
 func (in *Ingester) commit(ctx context.Context, advance func() *Advance) error {
@@ -234,7 +247,7 @@ func (in *Ingester) commit(ctx context.Context, advance func() *Advance) error {
 	if advance != nil {
 		b.Advance = advance()
 	}
-	in.c.want = min(2*in.c.want, in.opts.BatchRecords)
+	in.c.want = min(2*in.c.want, worthwhile, in.opts.BatchRecords)
 	in.writing = make(chan written, 1)
 	go func(done chan<- written) {
 		outcome, err := in.store.Write(ctx, b)

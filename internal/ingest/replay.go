@@ -62,7 +62,7 @@ func (in *Ingester) Replay(ctx context.Context, letters iter.Seq2[Buried, error]
 		case !errors.Is(err, ErrStillDead):
 			return err
 		}
-		if tried = append(tried, t); in.c.full() || len(tried) >= in.opts.BatchRecords {
+		if tried = append(tried, t); in.full() || len(tried) >= in.opts.BatchRecords {
 			if err := settle(); err != nil {
 				return err
 			}

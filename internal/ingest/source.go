@@ -190,7 +190,7 @@ func (in *Ingester) lines(ctx context.Context, r *lineReader, p *messageParser, 
 			return &StoreError{err}
 		}
 		due := n%1024 == 0 && in.opts.Now().Sub(in.opened) > in.opts.BatchTime
-		if (due || in.c.full()) && !l.unfinished {
+		if (due || in.full()) && !l.unfinished {
 			if err := in.commit(ctx, advance); err != nil {
 				return err
 			}

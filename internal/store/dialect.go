@@ -16,7 +16,8 @@ type dialect struct {
 
 	writer    string   // prepares the connection that writes; empty: nothing to do
 	begin     []string // begins a transaction that will write
-	lock      string   // serialises writers, as the first statement of a transaction; empty: begin does
+	lock      string   // serialises writers, as the first statement of a transaction, if begin does not; tells whether others have written
+	sign      string   // leaves a word for the next lock to read; empty: no need to
 	maxParams int      // in one statement
 	// numbered placeholders ($1) instead of "?".
 	numbered bool
@@ -35,10 +36,10 @@ type dialect struct {
 	// of the columns and the key.
 	updateQuery func(table, key string, columns, values []string, n int) string
 	// updateOne sets columns row by row, where that is faster.
-	updateOne func(ctx context.Context, s *session, table, key string, columns []string, rows [][]any) error
+	updateOne func(ctx context.Context, c *connection, table, key string, columns []string, rows [][]any) error
 	// bulk adds rows that are not there in the engine's fastest way; nil: with
 	// INSERT.
-	bulk    func(ctx context.Context, s *session, table string, columns []string, rows [][]any) error
+	bulk    func(ctx context.Context, c *connection, table string, columns []string, rows [][]any) error
 	bulkWay string // what bulk is, or why there is none, for people
 	// savepoints cost nothing. (In SQLite they cost a copy of every page that
 	// is changed.)

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -74,17 +75,7 @@ func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash,
 		for k, o := range todo {
 			candidates[k] = w.db.deriveID(hashes[o.index], o.n)
 		}
-		taken := make(map[int64]ingest.Hash)
-		query := fmt.Sprintf("SELECT %s, hash FROM %s WHERE %s IN (%%s)", d.id, d.table, d.id)
-		err := in(ctx, w.db, w.tx, query, candidates, idArg, func(rows *sql.Rows) error {
-			var id int64
-			var hash []byte
-			if err := rows.Scan(&id, &hash); err != nil {
-				return err
-			}
-			taken[id] = toHash[ingest.Hash](hash)
-			return nil
-		})
+		taken, err := w.holders(ctx, d, candidates)
 		if err != nil {
 			return nil, nil, fmt.Errorf("look up %s: %w", d.table, err)
 		}
@@ -112,25 +103,68 @@ func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash,
 	}
 	if len(rows) > 0 {
 		slices.SortFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(int64), b[0].(int64)) })
-		err = w.db.insert(ctx, w.tx, d.table, append([]string{d.id, "hash"}, d.columns...), rows, "")
+		err = w.db.insertLater(ctx, w.tx, d.table, append([]string{d.id, "hash"}, d.columns...), rows)
 	}
 	return ids, added, err
+}
+
+// holders returns whose the ids are that are in use. Of a table that is known
+// completely no row can be found that was not known; should an id be in use all the
+// same, by other content, the database refuses the row, and the batch goes again
+// with a look at the table.
+func (w *writer) holders(ctx context.Context, d *dimension, ids []int64) (map[int64]ingest.Hash, error) {
+	holders := make(map[int64]ingest.Hash)
+	if complete, err := w.isComplete(ctx, d); complete || err != nil {
+		return holders, err
+	}
+	query := fmt.Sprintf("SELECT %s, hash FROM %s WHERE %s IN (%%s)", d.id, d.table, d.id)
+	err := in(ctx, w.db, w.tx, query, ids, idArg, func(rows *sql.Rows) error {
+		var id int64
+		var hash []byte
+		if err := rows.Scan(&id, &hash); err != nil {
+			return err
+		}
+		holders[id] = toHash[ingest.Hash](hash)
+		return nil
+	})
+	return holders, err
+}
+
+// isComplete reports whether all rows of a table are known: it was empty when it was
+// first looked at, and nobody else has written since.
+func (w *writer) isComplete(ctx context.Context, d *dimension) (bool, error) {
+	if w.complete == nil || w.complete[d] || w.learned[d] != nil || w.db.known.ids[d] != nil {
+		return w.complete[d], nil
+	}
+	var one int
+	err := w.db.row(ctx, w.tx, "SELECT 1 FROM "+d.table+" LIMIT 1", nil, &one)
+	if errors.Is(err, sql.ErrNoRows) {
+		w.complete[d] = true
+		return true, nil
+	}
+	return false, err
 }
 
 // idCache remembers ids of content that is committed. It is bounded, and
 // correctness does not depend on it.
 type idCache struct {
-	ids map[*dimension]map[ingest.Hash]int64
+	ids      map[*dimension]map[ingest.Hash]int64
+	complete map[*dimension]bool // of which tables it has all, unless somebody else has written
 }
 
 // cachedIDs is how many ids of one table are remembered.
 const cachedIDs = 100_000
 
-func newIDCache() *idCache { return &idCache{ids: make(map[*dimension]map[ingest.Hash]int64)} }
+func newIDCache() *idCache {
+	return &idCache{ids: make(map[*dimension]map[ingest.Hash]int64), complete: make(map[*dimension]bool)}
+}
 
 func (c *idCache) put(d *dimension, learned map[ingest.Hash]int64) {
 	ids := c.ids[d]
 	if ids == nil || len(ids)+len(learned) > cachedIDs {
+		if ids != nil {
+			delete(c.complete, d)
+		}
 		ids = make(map[ingest.Hash]int64, len(learned))
 		c.ids[d] = ids
 	}
@@ -259,5 +293,5 @@ func setIDs[T any](ctx context.Context, w *writer, d *dimension, memberTable, me
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(int64), b[0].(int64)) })
-	return ids, w.db.insert(ctx, w.tx, memberTable, []string{"set_id", "ordinal", memberID}, rows, "")
+	return ids, w.db.insertLater(ctx, w.tx, memberTable, []string{"set_id", "ordinal", memberID}, rows)
 }

@@ -340,15 +340,7 @@ func (im *importer) write(ctx context.Context, p phase, state phaseState, stored
 		}
 		return err
 	}
-	slow := false
-	return next, im.db.retry(ctx, func() error {
-		err := step(slow)
-		if errors.Is(err, errBulk) && !slow {
-			slow = true
-			err = step(slow)
-		}
-		return err
-	})
+	return next, im.db.retryWrite(ctx, step)
 }
 
 // advance notes how far a phase has come, if nobody else has meanwhile.

@@ -35,6 +35,7 @@ var mysqlDialect = dialect{
 	},
 	begin:     []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"},
 	lock:      lockRow,
+	sign:      signRow,
 	maxParams: 65535,
 	upsert: func(_, columns []string) string {
 		var set []string
@@ -176,14 +177,14 @@ var loads atomic.Int64
 // can be. It implies IGNORE: what does not fit is cut or dropped with a warning
 // only, so a warning, or a row too few, is an error here, and the transaction
 // with it.
-func loadData(ctx context.Context, s *session, table string, columns []string, rows [][]any) error {
+func loadData(ctx context.Context, c *connection, table string, columns []string, rows [][]any) error {
 	name := "xaltpipe" + strconv.FormatInt(loads.Add(1), 10)
 	mysql.RegisterReaderHandler(name, func() io.Reader { return &tabReader{rows: rows} })
 	defer mysql.DeregisterReaderHandler(name)
 	// As bytes: texts are UTF-8 already, which the server checks.
 	query := "LOAD DATA LOCAL INFILE 'Reader::" + name + "' INTO TABLE " + table +
 		` CHARACTER SET binary FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' (` + join(columns) + ")"
-	res, err := s.conn.ExecContext(ctx, query)
+	res, err := c.conn.ExecContext(ctx, query)
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,7 @@ func loadData(ctx context.Context, s *session, table string, columns []string, r
 		return err
 	}
 	var warnings int64
-	if err := s.conn.QueryRowContext(ctx, "SELECT @@warning_count").Scan(&warnings); err != nil {
+	if err := c.conn.QueryRowContext(ctx, "SELECT @@warning_count").Scan(&warnings); err != nil {
 		return err
 	}
 	if warnings > 0 || n != int64(len(rows)) {

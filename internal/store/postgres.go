@@ -25,6 +25,7 @@ var postgres = dialect{
 	},
 	begin: []string{"BEGIN ISOLATION LEVEL READ COMMITTED"},
 	lock:  lockRow,
+	sign:  signRow,
 	typed: func(t string) string { return "?::" + t },
 	updateQuery: func(table, key string, columns, values []string, n int) string {
 		names := make([]string, len(values))
@@ -49,8 +50,11 @@ var postgres = dialect{
 
 // lockRow serialises the writers of a server: a batch reads what is stored and
 // decides on it, so two batches must not do that at once. The lock is the
-// transaction's.
-const lockRow = "SELECT value FROM ingest_meta WHERE name = 'lock' FOR UPDATE"
+// transaction's. Each writer leaves a word of its own in the row.
+const (
+	lockRow = "SELECT value FROM ingest_meta WHERE name = 'lock' FOR UPDATE"
+	signRow = "UPDATE ingest_meta SET value = ? WHERE name = 'lock'"
+)
 
 func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 	// Through a connection string, so that pgx looks for passwords, services
@@ -99,12 +103,12 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 }
 
 // copyFrom adds rows with COPY, which is several times faster than INSERT.
-func copyFrom(ctx context.Context, s *session, table string, columns []string, rows [][]any) error {
+func copyFrom(ctx context.Context, c *connection, table string, columns []string, rows [][]any) error {
 	plain := make([]string, len(columns))
 	for i, c := range columns {
 		plain[i] = unquoteName(c)
 	}
-	return s.conn.Raw(func(driverConn any) error {
+	return c.conn.Raw(func(driverConn any) error {
 		conn, ok := driverConn.(*stdlib.Conn)
 		if !ok {
 			return fmt.Errorf("copy into %s: not a connection of pgx", table)

@@ -147,14 +147,24 @@ func (db *DB) bisect(ctx context.Context, b, rest *ingest.Batch, refusal error) 
 // writeOnce writes a batch in one transaction, again and again while the error
 // is transient.
 func (db *DB) writeOnce(ctx context.Context, b *ingest.Batch) (outcome ingest.Outcome, err error) {
-	slow := false
-	err = db.retry(ctx, func() error {
+	err = db.retryWrite(ctx, func(slow bool) error {
 		outcome, err = db.writeBatch(ctx, b, slow)
-		if errors.Is(err, errBulk) && !slow {
-			slow = true
-			outcome, err = db.writeBatch(ctx, b, slow)
-		}
 		return err
 	})
 	return outcome, err
+}
+
+// retryWrite is retry for a transaction that adds rows. What goes wrong may be the
+// fault of the fast way: of a bulk load, or of trust in what is known. Then it goes
+// the slow way.
+func (db *DB) retryWrite(ctx context.Context, write func(slow bool) error) error {
+	slow := false
+	return db.retry(ctx, func() error {
+		err := write(slow)
+		if !slow && (errors.Is(err, errBulk) || err != nil && db.trusted && db.dialect.classify(err) == badData) {
+			slow = true
+			err = write(slow)
+		}
+		return err
+	})
 }

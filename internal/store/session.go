@@ -11,14 +11,20 @@ import (
 	"sync"
 )
 
-// session is the one connection that writes, with its prepared statements. It
-// is in a transaction or idle.
-type session struct {
-	db    *DB
-	mu    sync.Mutex
+// connection is the one that writes, with its prepared statements.
+type connection struct {
 	conn  *sql.Conn // nil until the first transaction, and after a fault
 	stmts map[string]*sql.Stmt
-	slow  bool // this transaction does without the bulk way, see errBulk
+	slow  bool   // this transaction does without the bulk way, see errBulk
+	mark  string // what dialect.lock tells if nobody else has written since; empty: not known
+}
+
+// session is the use of that connection, which is in a transaction or idle. It
+// does one thing at a time, but one may be done [session.later].
+type session struct {
+	connection
+	mu       sync.Mutex
+	underway chan error // the outcome of what is done later; nil: nothing
 }
 
 // maxStatements bounds how many prepared statements are kept.
@@ -55,7 +61,7 @@ func (db *DB) transact(ctx context.Context, f func(*session) error) (err error) 
 			return err
 		}
 	}
-	if err := f(s); err != nil {
+	if err := errors.Join(f(s), s.settle()); err != nil {
 		return err
 	}
 	if _, err := s.conn.ExecContext(ctx, "COMMIT"); err != nil {
@@ -68,55 +74,93 @@ func (db *DB) transact(ctx context.Context, f func(*session) error) (err error) 
 	return nil
 }
 
+// later lets do run beside what the caller does next: it has the connection until
+// something else of the session needs it, which waits and returns its error.
+func (s *session) later(do func(*connection) error) error {
+	if err := s.settle(); err != nil {
+		return err
+	}
+	s.underway = make(chan error, 1)
+	go func(done chan<- error) { done <- do(&s.connection) }(s.underway)
+	return nil
+}
+
+// settle waits for what is done later.
+func (s *session) settle() error {
+	if s.underway == nil {
+		return nil
+	}
+	err := <-s.underway
+	s.underway = nil
+	return err
+}
+
 // rollback ends the transaction whatever the state of the caller's context; a
 // connection on which that fails is not used again.
 func (s *session) rollback() {
+	_ = s.settle() // it is undone with the rest
 	if _, err := s.conn.ExecContext(context.Background(), "ROLLBACK"); err != nil {
 		s.drop()
 	}
 }
 
 // drop gives the connection up.
-func (s *session) drop() {
-	if s.conn == nil {
+func (c *connection) drop() {
+	if c.conn == nil {
 		return
 	}
-	for _, stmt := range s.stmts {
+	for _, stmt := range c.stmts {
 		stmt.Close()
 	}
 	// Raw with ErrBadConn takes the connection out of the pool.
-	_ = s.conn.Raw(func(any) error { return errBadConn })
-	s.conn.Close()
-	s.conn, s.stmts = nil, nil
+	_ = c.conn.Raw(func(any) error { return errBadConn })
+	c.conn.Close()
+	c.conn, c.stmts, c.mark = nil, nil, ""
 }
 
 // stmt returns a prepared statement; the caller's text is the key, so texts
 // must be few.
-func (s *session) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
-	if stmt, ok := s.stmts[query]; ok {
+func (c *connection) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	if stmt, ok := c.stmts[query]; ok {
 		return stmt, nil
 	}
-	stmt, err := s.conn.PrepareContext(ctx, query)
+	stmt, err := c.conn.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	if len(s.stmts) >= maxStatements {
-		for text, old := range s.stmts {
+	if len(c.stmts) >= maxStatements {
+		for text, old := range c.stmts {
 			old.Close()
-			delete(s.stmts, text)
+			delete(c.stmts, text)
 		}
 	}
-	s.stmts[query] = stmt
+	c.stmts[query] = stmt
 	return stmt, nil
 }
 
 // ExecContext executes a statement that returns no rows.
-func (s *session) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	stmt, err := s.stmt(ctx, query) //nolint:sqlclosecheck // it is kept for the next time
+func (c *connection) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	stmt, err := c.stmt(ctx, query) //nolint:sqlclosecheck // it is kept for the next time
 	if err != nil {
 		return nil, err
 	}
 	return stmt.ExecContext(ctx, args...)
+}
+
+// ExecContext executes a statement that returns no rows.
+func (s *session) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if err := s.settle(); err != nil {
+		return nil, err
+	}
+	return s.connection.ExecContext(ctx, query, args...)
+}
+
+// QueryContext executes a query.
+func (s *session) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := s.settle(); err != nil {
+		return nil, err
+	}
+	return s.connection.QueryContext(ctx, query, args...)
 }
 
 // lookups are the prepared statements of the pool, for look-ups by many keys:
@@ -152,15 +196,15 @@ func (l *lookups) close() {
 }
 
 // QueryContext executes a query.
-func (s *session) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	stmt, err := s.stmt(ctx, query) //nolint:sqlclosecheck // it is kept for the next time
+func (c *connection) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, err := c.stmt(ctx, query) //nolint:sqlclosecheck // it is kept for the next time
 	if err != nil {
 		return nil, err
 	}
 	return stmt.QueryContext(ctx, args...)
 }
 
-// querier is the pool or the session.
+// querier is the pool, the session or its connection.
 type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -320,8 +364,14 @@ const bulkRows = 16
 // insert adds rows, many a statement; suffix is what follows the values. Rows
 // without a suffix are not there yet.
 func (db *DB) insert(ctx context.Context, q querier, table string, columns []string, rows [][]any, suffix string) error {
-	if s, ok := q.(*session); ok && suffix == "" && s.bulky(db, rows) {
-		if err := db.dialect.bulk(ctx, s, table, columns, rows); err != nil {
+	if s, ok := q.(*session); ok {
+		if err := s.settle(); err != nil {
+			return err
+		}
+		q = &s.connection
+	}
+	if c, ok := q.(*connection); ok && suffix == "" && c.bulky(db, rows) {
+		if err := db.dialect.bulk(ctx, c, table, columns, rows); err != nil {
 			return fmt.Errorf("insert into %s: %w", table, err)
 		}
 		return nil
@@ -346,16 +396,25 @@ func (db *DB) insert(ctx context.Context, q querier, table string, columns []str
 	return nil
 }
 
+// insertLater adds rows that are not there yet, beside what the caller does next.
+// The rows are no longer the caller's.
+func (db *DB) insertLater(ctx context.Context, s *session, table string, columns []string, rows [][]any) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	return s.later(func(c *connection) error { return db.insert(ctx, c, table, columns, rows, "") })
+}
+
 // insertNew adds rows that are most likely not there: the bulk way, or if some
 // are there after all, with the suffix.
-func (db *DB) insertNew(ctx context.Context, s *session, table string, columns []string, rows [][]any, suffix string) error {
-	if !s.bulky(db, rows) || !db.dialect.savepoints {
-		return db.insert(ctx, s, table, columns, rows, suffix)
+func (db *DB) insertNew(ctx context.Context, c *connection, table string, columns []string, rows [][]any, suffix string) error {
+	if !c.bulky(db, rows) || !db.dialect.savepoints {
+		return db.insert(ctx, c, table, columns, rows, suffix)
 	}
-	if _, err := s.conn.ExecContext(ctx, "SAVEPOINT bulk"); err != nil {
+	if _, err := c.conn.ExecContext(ctx, "SAVEPOINT bulk"); err != nil {
 		return err
 	}
-	err := db.insert(ctx, s, table, columns, rows, "")
+	err := db.insert(ctx, c, table, columns, rows, "")
 	end := "RELEASE SAVEPOINT bulk"
 	if err != nil {
 		if !errors.Is(err, errBulk) && db.dialect.classify(err) != badData {
@@ -363,15 +422,15 @@ func (db *DB) insertNew(ctx context.Context, s *session, table string, columns [
 		}
 		end = "ROLLBACK TO SAVEPOINT bulk"
 	}
-	if _, endErr := s.conn.ExecContext(ctx, end); endErr != nil || err == nil {
+	if _, endErr := c.conn.ExecContext(ctx, end); endErr != nil || err == nil {
 		return endErr
 	}
-	return db.insert(ctx, s, table, columns, rows, suffix)
+	return db.insert(ctx, c, table, columns, rows, suffix)
 }
 
 // bulky tells rows for the engine's bulk way.
-func (s *session) bulky(db *DB, rows [][]any) bool {
-	return db.dialect.bulk != nil && len(rows) >= bulkRows && !s.slow
+func (c *connection) bulky(db *DB, rows [][]any) bool {
+	return db.dialect.bulk != nil && len(rows) >= bulkRows && !c.slow
 }
 
 // insertQuery inserts n rows.

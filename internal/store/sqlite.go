@@ -25,6 +25,7 @@ var sqlite = dialect{
 	// KiB of pages, of which the driver takes twice as much; committed sees to the log.
 	writer:        "PRAGMA cache_size(-8192); PRAGMA wal_autocheckpoint(0); PRAGMA temp_store(MEMORY)",
 	begin:         []string{"BEGIN IMMEDIATE"},
+	lock:          "PRAGMA data_version",
 	maxParams:     32766,
 	transactional: true,
 	upsert: func(key, columns []string) string {
@@ -50,12 +51,12 @@ var sqlite = dialect{
 // be (OR FAIL: an error ends the transaction here), it does so only if it gives
 // integer keys, which could turn out to be none. A statement of one row never
 // does.
-func insertRows(ctx context.Context, s *session, table string, columns []string, rows [][]any) error {
+func insertRows(ctx context.Context, c *connection, table string, columns []string, rows [][]any) error {
 	perStatement := 64
 	if len(columns) > 1 && columns[1] == "hash" { // the integer key is derived from it
 		perStatement = 1
 	}
-	return s.prepare(func(conn driver.ConnPrepareContext) error {
+	return c.prepare(func(conn driver.ConnPrepareContext) error {
 		for _, n := range [...]int{perStatement, 1} {
 			if len(rows) < n {
 				continue
@@ -71,8 +72,8 @@ func insertRows(ctx context.Context, s *session, table string, columns []string,
 }
 
 // prepare gives f the driver's connection.
-func (s *session) prepare(f func(driver.ConnPrepareContext) error) error {
-	return s.conn.Raw(func(driverConn any) error {
+func (c *connection) prepare(f func(driver.ConnPrepareContext) error) error {
+	return c.conn.Raw(func(driverConn any) error {
 		conn, ok := driverConn.(driver.ConnPrepareContext)
 		if !ok {
 			return errors.New("the driver does not prepare statements")
@@ -82,9 +83,9 @@ func (s *session) prepare(f func(driver.ConnPrepareContext) error) error {
 }
 
 // updateRows sets columns of rows by the driver's own statements.
-func updateRows(ctx context.Context, s *session, table, key string, columns []string, rows [][]any) error {
+func updateRows(ctx context.Context, c *connection, table, key string, columns []string, rows [][]any) error {
 	query := "UPDATE " + table + " SET " + strings.Join(columns, " = ?, ") + " = ? WHERE " + key + " = ?"
-	err := s.prepare(func(conn driver.ConnPrepareContext) error { return executeMany(ctx, conn, query, rows, 1) })
+	err := c.prepare(func(conn driver.ConnPrepareContext) error { return executeMany(ctx, conn, query, rows, 1) })
 	if err != nil {
 		return fmt.Errorf("update %s: %w", table, err)
 	}

@@ -26,6 +26,7 @@ type DB struct {
 	lookups     lookups
 	idBits      uint // of ids derived from content
 	known       *idCache
+	trusted     bool // that known was complete, by the last transaction
 	unions      *unionCache
 	columnTypes map[string]map[string]string // by table and column; of the writer
 	writer      session
@@ -62,7 +63,6 @@ var ErrURL = errors.New("bad database URL")
 // Open opens the database at an address. Errors do not contain passwords.
 func Open(ctx context.Context, a Address, o Options) (*DB, error) {
 	db := &DB{name: a.String(), now: o.Now, idBits: idBits, known: newIDCache(), unions: newUnionCache()}
-	db.writer.db = db
 	if db.now == nil {
 		db.now = time.Now
 	}

@@ -56,15 +56,15 @@ func (w *writer) canUpdate(ctx context.Context, table string, columns []string, 
 	return true, nil
 }
 
-// update sets columns of rows that are there. Each row has the values of the
-// columns and then that of the key.
+// update sets columns of rows that are there, beside what the caller does next.
+// Each row has the values of the columns and then that of the key.
 func (w *writer) update(ctx context.Context, table, key string, columns []string, rows [][]any) error {
 	if len(rows) == 0 {
 		return nil
 	}
 	d := &w.db.dialect
 	if d.updateOne != nil {
-		return d.updateOne(ctx, w.tx, table, key, columns, rows)
+		return w.tx.later(func(c *connection) error { return d.updateOne(ctx, c, table, key, columns, rows) })
 	}
 	var values []string
 	for _, name := range append(slices.Clip(columns), key) {
@@ -78,19 +78,21 @@ func (w *writer) update(ctx context.Context, table, key string, columns []string
 	for most*len(values) > d.maxParams {
 		most /= 4
 	}
-	for len(rows) > 0 {
-		n := min(most, len(rows))
-		size := padded(n, most)
-		var args []any
-		for i := range size { // the last row again fills it up
-			args = append(args, rows[min(i, n-1)]...)
+	return w.tx.later(func(c *connection) error {
+		for len(rows) > 0 {
+			n := min(most, len(rows))
+			size := padded(n, most)
+			var args []any
+			for i := range size { // the last row again fills it up
+				args = append(args, rows[min(i, n-1)]...)
+			}
+			if _, err := w.db.exec(ctx, c, d.updateQuery(table, key, columns, values, size), args...); err != nil {
+				return fmt.Errorf("update %s: %w", table, err)
+			}
+			rows = rows[n:]
 		}
-		if _, err := w.db.exec(ctx, w.tx, d.updateQuery(table, key, columns, values, size), args...); err != nil {
-			return fmt.Errorf("update %s: %w", table, err)
-		}
-		rows = rows[n:]
-	}
-	return nil
+		return nil
+	})
 }
 
 // assignments are "a = v.c0, b = v.c1".

@@ -7,7 +7,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
 	"xaltpipe/internal/ingest"
@@ -23,6 +26,7 @@ type writer struct {
 	sourceID int64 // of a source that this transaction makes
 	// What becomes part of the DB's caches with the commit.
 	learned    map[*dimension]map[ingest.Hash]int64
+	complete   map[*dimension]bool // of which all rows are known; nil: it is not relied on
 	objectSets setCache[ingest.Object]
 	envSets    setCache[ingest.EnvVar]
 
@@ -68,6 +72,9 @@ func (db *DB) writeBatch(ctx context.Context, b *ingest.Batch, slow bool) (inges
 // write runs steps as the only writer, in one transaction.
 func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (*writer, error) {
 	w := &writer{db: db, stamp: db.stamp(), learned: make(map[*dimension]map[ingest.Hash]int64)}
+	if !slow {
+		w.complete = make(map[*dimension]bool)
+	}
 	err := db.transact(ctx, func(tx *session) error {
 		w.tx = tx
 		tx.slow = slow
@@ -76,9 +83,12 @@ func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (
 		}
 		return steps(w)
 	})
+	db.trusted = len(w.complete) > 0
 	if err != nil {
+		clear(db.known.complete)
 		return nil, err
 	}
+	maps.Copy(db.known.complete, w.complete)
 	for d, ids := range w.learned {
 		db.known.put(d, ids)
 	}
@@ -87,14 +97,26 @@ func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (
 	return w, nil
 }
 
-// lock waits for other writers; their transactions end before this one reads.
+// lock waits for other writers; their transactions end before this one reads. A
+// table is known completely only as long as nobody else writes.
 func (w *writer) lock(ctx context.Context) error {
-	if w.db.dialect.lock == "" {
+	d := &w.db.dialect
+	var mark string
+	if err := w.db.row(ctx, w.tx, d.lock, nil, &mark); err != nil {
+		return fmt.Errorf("wait for other writers: %w", err)
+	}
+	if mark == "" || mark != w.tx.mark {
+		clear(w.db.known.complete)
+	}
+	if w.complete != nil {
+		maps.Copy(w.complete, w.db.known.complete)
+	}
+	if w.tx.mark = mark; d.sign == "" {
 		return nil
 	}
-	var ignored string
-	if err := w.db.row(ctx, w.tx, w.db.dialect.lock, nil, &ignored); err != nil {
-		return fmt.Errorf("wait for other writers: %w", err)
+	w.tx.mark = strconv.FormatUint(rand.Uint64(), 36)
+	if _, err := w.db.exec(ctx, w.tx, d.sign, w.tx.mark); err != nil {
+		return fmt.Errorf("tell other writers: %w", err)
 	}
 	return nil
 }
