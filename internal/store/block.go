@@ -66,9 +66,10 @@ func (w *writer) remember(ctx context.Context, b *ingest.Batch) error {
 	slices.SortFunc(rows, func(a, b []any) int { return bytes.Compare(a[0].([]byte), b[0].([]byte)) })
 	columns := []string{"id", "fate", "selection"}
 	// They are mostly not there: that was asked before they were decoded.
-	return w.tx.later(func(c *connection) error {
+	w.tx.later(func(c *connection) error {
 		return w.db.insertNew(ctx, c, "ingest_identity", columns, rows, w.db.dialect.upsert(columns[:1], columns[1:]))
 	})
+	return nil
 }
 
 // Waiting returns stored blocks; see [ingest.Store].

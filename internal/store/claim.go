@@ -418,9 +418,7 @@ func (w *writer) storeClaims(ctx context.Context, list []*claim, gone []int64) e
 			return err
 		}
 	}
-	if err := w.db.insertLater(ctx, w.tx, "xalt_run", columns, fresh); err != nil {
-		return err
-	}
+	w.db.insertLater(ctx, w.tx, "xalt_run", columns, fresh)
 	if err := w.updateRuns(ctx, &changed); err != nil {
 		return err
 	}

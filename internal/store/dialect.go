@@ -18,6 +18,7 @@ type dialect struct {
 	begin     []string // begins a transaction that will write
 	lock      string   // serialises writers, as the first statement of a transaction, if begin does not; tells whether others have written
 	sign      string   // leaves a word for the next lock to read; empty: no need to
+	aside     bool     // two connections write faster than one
 	maxParams int      // in one statement
 	// numbered placeholders ($1) instead of "?".
 	numbered bool

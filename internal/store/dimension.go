@@ -48,6 +48,14 @@ var (
 	reverseMapping = dimension{"reverse_map", "map_id", []string{"first_used"}}
 )
 
+// on returns the session that writes a table.
+func (w *writer) on(d *dimension) *session {
+	if d == &objectTable || d == &objectSets {
+		return w.objects
+	}
+	return w.tx
+}
+
 // ensure gives every hash an id, adding rows that are not there, and returns
 // which were added. values returns the columns of an added row.
 func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash, values func(i int) []any) (ids []int64, added []int, err error) {
@@ -103,7 +111,7 @@ func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash,
 	}
 	if len(rows) > 0 {
 		slices.SortFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(int64), b[0].(int64)) })
-		err = w.db.insertLater(ctx, w.tx, d.table, append([]string{d.id, "hash"}, d.columns...), rows)
+		w.db.insertLater(ctx, w.on(d), d.table, append([]string{d.id, "hash"}, d.columns...), rows)
 	}
 	return ids, added, err
 }
@@ -118,7 +126,7 @@ func (w *writer) holders(ctx context.Context, d *dimension, ids []int64) (map[in
 		return holders, err
 	}
 	query := fmt.Sprintf("SELECT %s, hash FROM %s WHERE %s IN (%%s)", d.id, d.table, d.id)
-	err := in(ctx, w.db, w.tx, query, ids, idArg, func(rows *sql.Rows) error {
+	err := in(ctx, w.db, w.on(d), query, ids, idArg, func(rows *sql.Rows) error {
 		var id int64
 		var hash []byte
 		if err := rows.Scan(&id, &hash); err != nil {
@@ -137,7 +145,7 @@ func (w *writer) isComplete(ctx context.Context, d *dimension) (bool, error) {
 		return w.complete[d], nil
 	}
 	var one int
-	err := w.db.row(ctx, w.tx, "SELECT 1 FROM "+d.table+" LIMIT 1", nil, &one)
+	err := w.db.row(ctx, w.on(d), "SELECT 1 FROM "+d.table+" LIMIT 1", nil, &one)
 	if errors.Is(err, sql.ErrNoRows) {
 		w.complete[d] = true
 		return true, nil
@@ -293,5 +301,6 @@ func setIDs[T any](ctx context.Context, w *writer, d *dimension, memberTable, me
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(int64), b[0].(int64)) })
-	return ids, w.db.insertLater(ctx, w.tx, memberTable, []string{"set_id", "ordinal", memberID}, rows)
+	w.db.insertLater(ctx, w.on(d), memberTable, []string{"set_id", "ordinal", memberID}, rows)
+	return ids, nil
 }

@@ -36,6 +36,7 @@ var mysqlDialect = dialect{
 	begin:     []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"},
 	lock:      lockRow,
 	sign:      signRow,
+	aside:     true,
 	maxParams: 65535,
 	upsert: func(_, columns []string) string {
 		var set []string

@@ -26,6 +26,7 @@ var postgres = dialect{
 	begin: []string{"BEGIN ISOLATION LEVEL READ COMMITTED"},
 	lock:  lockRow,
 	sign:  signRow,
+	aside: true,
 	typed: func(t string) string { return "?::" + t },
 	updateQuery: func(table, key string, columns, values []string, n int) string {
 		names := make([]string, len(values))

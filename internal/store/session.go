@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// connection is the one that writes, with its prepared statements.
+// connection is one that writes, with its prepared statements.
 type connection struct {
 	conn  *sql.Conn // nil until the first transaction, and after a fault
 	stmts map[string]*sql.Stmt
@@ -19,22 +19,26 @@ type connection struct {
 	mark  string // what dialect.lock tells if nobody else has written since; empty: not known
 }
 
-// session is the use of that connection, which is in a transaction or idle. It
-// does one thing at a time, but one may be done [session.later].
+// session is the use of that connection, which is in a transaction or idle. Some of
+// what it does may be done [session.later], one after the other.
 type session struct {
 	connection
 	mu       sync.Mutex
-	underway chan error // the outcome of what is done later; nil: nothing
+	underway chan error // the outcome of what is done later; nil: nothing is
 }
 
 // maxStatements bounds how many prepared statements are kept.
 const maxStatements = 300
 
-// transact runs f in a transaction; it is the only place that begins one. One
-// transaction runs at a time.
-func (db *DB) transact(ctx context.Context, f func(*session) error) (err error) {
+// transact runs f in a transaction of the writer. One runs at a time.
+func (db *DB) transact(ctx context.Context, f func(*session) error) error {
+	return db.transactOn(ctx, &db.writer, f)
+}
+
+// transactOn runs f in a transaction of a session; it is the only place that
+// begins one.
+func (db *DB) transactOn(ctx context.Context, s *session, f func(*session) error) (err error) {
 	defer func() { err = explain(err) }()
-	s := &db.writer
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn == nil {
@@ -74,15 +78,21 @@ func (db *DB) transact(ctx context.Context, f func(*session) error) (err error) 
 	return nil
 }
 
-// later lets do run beside what the caller does next: it has the connection until
-// something else of the session needs it, which waits and returns its error.
-func (s *session) later(do func(*connection) error) error {
-	if err := s.settle(); err != nil {
-		return err
-	}
-	s.underway = make(chan error, 1)
-	go func(done chan<- error) { done <- do(&s.connection) }(s.underway)
-	return nil
+// later lets do run beside what the caller does next, behind what is done later
+// already. What else needs the connection waits for all of it, and returns its first
+// error.
+func (s *session) later(do func(*connection) error) {
+	before, done := s.underway, make(chan error, 1)
+	s.underway = done
+	go func() {
+		if before != nil {
+			if err := <-before; err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- do(&s.connection)
+	}()
 }
 
 // settle waits for what is done later.
@@ -398,11 +408,10 @@ func (db *DB) insert(ctx context.Context, q querier, table string, columns []str
 
 // insertLater adds rows that are not there yet, beside what the caller does next.
 // The rows are no longer the caller's.
-func (db *DB) insertLater(ctx context.Context, s *session, table string, columns []string, rows [][]any) error {
-	if len(rows) == 0 {
-		return nil
+func (db *DB) insertLater(ctx context.Context, s *session, table string, columns []string, rows [][]any) {
+	if len(rows) > 0 {
+		s.later(func(c *connection) error { return db.insert(ctx, c, table, columns, rows, "") })
 	}
-	return s.later(func(c *connection) error { return db.insert(ctx, c, table, columns, rows, "") })
 }
 
 // insertNew adds rows that are most likely not there: the bulk way, or if some

@@ -30,6 +30,7 @@ type DB struct {
 	unions      *unionCache
 	columnTypes map[string]map[string]string // by table and column; of the writer
 	writer      session
+	aside       session // the writer's second one, see writer.aside
 	checkpoints sync.WaitGroup
 	copying     atomic.Bool             // a checkpoint is under way
 	wrote       bool                    // a transaction was committed
@@ -153,6 +154,7 @@ func (db *DB) Close() error {
 	}
 	db.checkpoints.Wait()
 	db.writer.drop()
+	db.aside.drop()
 	db.lookups.close()
 	return db.sql.Close()
 }

@@ -64,7 +64,8 @@ func (w *writer) update(ctx context.Context, table, key string, columns []string
 	}
 	d := &w.db.dialect
 	if d.updateOne != nil {
-		return w.tx.later(func(c *connection) error { return d.updateOne(ctx, c, table, key, columns, rows) })
+		w.tx.later(func(c *connection) error { return d.updateOne(ctx, c, table, key, columns, rows) })
+		return nil
 	}
 	var values []string
 	for _, name := range append(slices.Clip(columns), key) {
@@ -78,7 +79,7 @@ func (w *writer) update(ctx context.Context, table, key string, columns []string
 	for most*len(values) > d.maxParams {
 		most /= 4
 	}
-	return w.tx.later(func(c *connection) error {
+	w.tx.later(func(c *connection) error {
 		for len(rows) > 0 {
 			n := min(most, len(rows))
 			size := padded(n, most)
@@ -93,6 +94,7 @@ func (w *writer) update(ctx context.Context, table, key string, columns []string
 		}
 		return nil
 	})
+	return nil
 }
 
 // assignments are "a = v.c0, b = v.c1".

@@ -21,6 +21,7 @@ import (
 type writer struct {
 	db       *DB
 	tx       *session
+	objects  *session // for objects and their sets; tx, or a second transaction beside it
 	stamp    string
 	outcome  ingest.Outcome
 	sourceID int64 // of a source that this transaction makes
@@ -76,12 +77,15 @@ func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (
 		w.complete = make(map[*dimension]bool)
 	}
 	err := db.transact(ctx, func(tx *session) error {
-		w.tx = tx
+		w.tx, w.objects = tx, tx
 		tx.slow = slow
 		if err := w.lock(ctx); err != nil {
 			return err
 		}
-		return steps(w)
+		if slow || !db.dialect.aside {
+			return steps(w)
+		}
+		return w.aside(ctx, steps)
 	})
 	db.trusted = len(w.complete) > 0
 	if err != nil {
@@ -95,6 +99,19 @@ func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (
 	db.unions.objectSets.keep(&w.objectSets)
 	db.unions.envSets.keep(&w.envSets)
 	return w, nil
+}
+
+// aside runs steps with a second transaction for objects and their sets, most of what
+// a first load writes, so that a server writes them beside all else: ids derived
+// from content need not be waited for. It is committed when nothing can go wrong
+// any more but the first one's commit; then it leaves objects that nothing refers
+// to, until the batch is written again.
+func (w *writer) aside(ctx context.Context, steps func(*writer) error) error {
+	return w.db.transactOn(ctx, &w.db.aside, func(s *session) error {
+		w.objects = s
+		s.slow = false
+		return errors.Join(steps(w), w.tx.settle())
+	})
 }
 
 // lock waits for other writers; their transactions end before this one reads. A
