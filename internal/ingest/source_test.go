@@ -772,3 +772,46 @@ func TestWaitsForBatch(t *testing.T) {
 		t.Errorf("Run = %v, batch written: %t, want the fault after the batch", err, s.written.Load())
 	}
 }
+
+// busyStore is busy with its first batch until it was asked about so many records.
+type busyStore struct {
+	counter
+	asked, until int
+	sizes        []int
+	done         chan struct{}
+}
+
+func (s *busyStore) Known(ctx context.Context, selection ingest.Hash, ids []xalt.Identity) ([]ingest.Fate, error) {
+	before := s.asked
+	if s.asked += len(ids); before < s.until && s.asked >= s.until {
+		close(s.done)
+	}
+	return s.counter.Known(ctx, selection, ids)
+}
+
+func (s *busyStore) Write(ctx context.Context, b *ingest.Batch) (ingest.Outcome, error) {
+	if s.sizes = append(s.sizes, b.Records()); len(s.sizes) == 1 {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return ingest.Outcome{}, ctx.Err()
+		}
+	}
+	return s.counter.Write(ctx, b)
+}
+
+// TestBatchGrows wants a batch to grow while the one before is written, beyond what
+// it would hold otherwise, but not beyond its bound.
+func TestBatchGrows(t *testing.T) {
+	log := runLog(t, 1, 3000)
+	for _, tt := range []struct{ most, until, least int }{{8000, 2200, 1536}, {1500, 2000, 1500}} {
+		s := busyStore{until: tt.until, done: make(chan struct{})}
+		err := ingest.New(&s, ingest.Options{Now: clock, BatchRecords: tt.most}).Run(t.Context(), []string{"-"}, strings.NewReader(log))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.sizes) < 2 || s.sizes[0] > 600 || s.sizes[1] < tt.least || s.sizes[1] > tt.most+1 {
+			t.Errorf("at most %d: batches of %v, want 512 and then %d or more", tt.most, s.sizes, tt.least)
+		}
+	}
+}

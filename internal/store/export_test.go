@@ -14,3 +14,6 @@ func (db *DB) Forget() { db.known, db.unions = newIDCache(), newUnionCache() }
 
 // SQL returns the pool of connections.
 func (db *DB) SQL() *sql.DB { return db.sql }
+
+// Complete returns how many tables are known completely.
+func (db *DB) Complete() int { return len(db.known.complete) }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/oracle"
@@ -307,6 +310,120 @@ func TestIDsCollide(t *testing.T) {
 			t.Errorf("the second time (+got -want):\n%s", diff)
 		}
 	})
+}
+
+// TestOthersWrite has a database known completely, until another ingester writes, and
+// then somebody who does not say so.
+func TestOthersWrite(t *testing.T) {
+	log := sample(t, "xalt.log")
+	want := model(t, log)
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts [4]string
+	lines := strings.SplitAfter(string(data), "\n")
+	for i := range parts {
+		parts[i] = filepath.Join(t.TempDir(), "part.log")
+		part := strings.Join(lines[i*len(lines)/len(parts):(i+1)*len(lines)/len(parts)], "")
+		if err := os.WriteFile(parts[i], []byte(part), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		whole := testdb.New(t, d.Kind)
+		read := func(db *store.DB, file string) {
+			t.Helper()
+			in := ingest.New(db, options(t))
+			if err := in.Run(t.Context(), []string{file}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if dead := in.Stats().Records.Dead; dead != 0 {
+				t.Errorf("%d dead letters", dead)
+			}
+		}
+		read(open(t, whole), log)
+		one, other := open(t, d), open(t, d)
+		read(one, parts[0])
+		if one.Complete() == 0 {
+			t.Error("nothing is known completely of a database that was empty")
+		}
+		read(other, parts[1])
+		if other.Complete() != 0 {
+			t.Error("something is known completely of a database that was not empty")
+		}
+		read(one, parts[2])
+		if one.Complete() != 0 {
+			t.Error("something is known completely though another has written")
+		}
+
+		// A third, which knows the database completely, and rows that come unseen.
+		e := testdb.New(t, d.Kind)
+		third := open(t, e)
+		read(third, parts[0])
+		added := copyMissing(t, whole.Open(t), e.Open(t))
+		if added == 0 || third.Complete() == 0 {
+			t.Fatalf("%d objects added, %d tables known completely", added, third.Complete())
+		}
+		for _, part := range parts[1:] {
+			read(third, part)
+		}
+		read(one, parts[3])
+		for _, d := range []testdb.Database{d, e} {
+			if diff := oracle.Diff(dump(t, d), want); diff != "" {
+				t.Errorf("(+got -want):\n%s", diff)
+			}
+		}
+	})
+}
+
+// copyMissing copies the objects that to lacks, and returns how many.
+func copyMissing(t *testing.T, from, to *sql.DB) (added int) {
+	t.Helper()
+	const columns = "obj_id, object_path, syshost, hash_id, module_name, timestamp, lib_type, hash"
+	there := make(map[int64]bool)
+	rows, err := to.QueryContext(t.Context(), "SELECT obj_id FROM xalt_object")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		there[id] = true
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err = from.QueryContext(t.Context(), "SELECT "+columns+" FROM xalt_object"); err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		var path, syshost, hashID, stamp, kind string
+		var module sql.NullString
+		var hash []byte
+		if err := rows.Scan(&id, &path, &syshost, &hashID, &module, &stamp, &kind, &hash); err != nil {
+			t.Fatal(err)
+		}
+		if there[id] {
+			continue
+		}
+		added++
+		query := "INSERT INTO xalt_object (" + columns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+		if _, ok := to.Driver().(*stdlib.Driver); ok {
+			query = "INSERT INTO xalt_object (" + columns + ") VALUES ($1, $2, $3, $4, $5, $6::timestamp, $7, $8)"
+		}
+		if _, err := to.ExecContext(t.Context(), query, id, path, syshost, hashID, module, strings.TrimSuffix(strings.Replace(stamp, "T", " ", 1), "Z"), kind, hash); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return added
 }
 
 // TestRefusedRecords has the database itself refuse the records of one user.

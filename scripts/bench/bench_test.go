@@ -402,7 +402,6 @@ func bulkCopy(b *testing.B, d testdb.Database) float64 {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer conn.Close()
 	// As durable as what it is compared with, and with as much memory.
 	for _, pragma := range []string{"synchronous = NORMAL", "cache_size = -8192", "temp_store = MEMORY", "wal_autocheckpoint = 2000"} {
 		if _, err := conn.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
@@ -418,6 +417,10 @@ func bulkCopy(b *testing.B, d testdb.Database) float64 {
 			if _, err := conn.ExecContext(ctx, "INSERT INTO main."+table+" SELECT * FROM source."+table+" ORDER BY 1"); err != nil {
 				b.Fatal(err)
 			}
+		}
+		// With the last connection, SQLite's log is copied into the database.
+		if err := errors.Join(conn.Close(), to.Close()); err != nil {
+			b.Fatal(err)
 		}
 	})
 }
