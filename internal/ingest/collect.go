@@ -126,7 +126,7 @@ func newCollector(opts *Options, store Store) *collector {
 
 // firstBatch is how many records the first batch has; each has twice as many as
 // the one before, so that the store has something to do early.
-const firstBatch = 512
+const firstBatch = 256
 
 // reset starts an empty batch.
 func (c *collector) reset() {

@@ -57,8 +57,8 @@ func (w *writer) on(d *dimension) *session {
 }
 
 // ensure gives every hash an id, adding rows that are not there, and returns
-// which were added. values returns the columns of an added row.
-func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash, values func(i int) []any) (ids []int64, added []int, err error) {
+// which were added. values appends the columns of an added row.
+func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash, values func(row []any, i int) []any) (ids []int64, added []int, err error) {
 	ids = make([]int64, len(hashes))
 	type open struct{ index, n int }
 	var todo []open
@@ -74,7 +74,8 @@ func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash,
 			todo = append(todo, open{i, 0})
 		}
 	}
-	var rows [][]any
+	rows := make([][]any, 0, len(todo))
+	cells := make([]any, 0, len(todo)*(2+len(d.columns))) // of all rows
 	for len(todo) > 0 {
 		// In the order of the key, which for most is that of the hash, a look-up
 		// and an insertion touch each page once.
@@ -99,7 +100,9 @@ func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash,
 			default:
 				taken[id] = h
 				added = append(added, o.index)
-				rows = append(rows, append([]any{id, h[:]}, values(o.index)...))
+				start := len(cells)
+				cells = values(append(cells, id, hashes[o.index][:]), o.index)
+				rows = append(rows, cells[start:len(cells):len(cells)])
 			}
 			ids[o.index] = id
 			w.learn(d, h, id)
@@ -211,9 +214,9 @@ func (w *writer) objectSetIDs(ctx context.Context, sets []*ingest.Set[ingest.Obj
 		if err != nil {
 			return nil, err
 		}
-		ids, _, err := w.ensure(ctx, &objectTable, hashes, func(i int) []any {
+		ids, _, err := w.ensure(ctx, &objectTable, hashes, func(row []any, i int) []any {
 			o := members[i]
-			return []any{o.Path, o.Syshost, o.HashID, null(o.Module), w.stamp, o.LibType, nullID(mapIDs[i])}
+			return append(row, o.Path, o.Syshost, o.HashID, null(o.Module), w.stamp, o.LibType, nullID(mapIDs[i]))
 		})
 		return ids, err
 	})
@@ -228,7 +231,7 @@ func (w *writer) mapIDs(ctx context.Context, maps []ingest.Hash) ([]int64, error
 		}
 		id, ok := w.lookup(&reverseMapping, h)
 		if !ok {
-			one, _, err := w.ensure(ctx, &reverseMapping, []ingest.Hash{h}, func(int) []any { return []any{w.stamp} })
+			one, _, err := w.ensure(ctx, &reverseMapping, []ingest.Hash{h}, func(row []any, _ int) []any { return append(row, w.stamp) })
 			if err != nil {
 				return nil, err
 			}
@@ -247,11 +250,11 @@ func (w *writer) envSetIDs(ctx context.Context, sets []*ingest.Set[ingest.EnvVar
 			names[i] = ingest.EnvNameHash(members[i].Name)
 			values[i] = members[i].Hash
 		}
-		nameIDs, _, err := w.ensure(ctx, &envNameTable, names, func(i int) []any { return []any{members[i].Name} })
+		nameIDs, _, err := w.ensure(ctx, &envNameTable, names, func(row []any, i int) []any { return append(row, members[i].Name) })
 		if err != nil {
 			return nil, err
 		}
-		ids, _, err := w.ensure(ctx, &envValueTable, values, func(i int) []any { return []any{nameIDs[i], members[i].Value} })
+		ids, _, err := w.ensure(ctx, &envValueTable, values, func(row []any, i int) []any { return append(row, nameIDs[i], members[i].Value) })
 		return ids, err
 	})
 }
@@ -262,7 +265,7 @@ func (w *writer) functionSetIDs(ctx context.Context, sets []*ingest.Set[ingest.F
 		for i := range members {
 			hashes[i] = members[i].Hash
 		}
-		ids, _, err := w.ensure(ctx, &functionTable, hashes, func(i int) []any { return []any{members[i].Name} })
+		ids, _, err := w.ensure(ctx, &functionTable, hashes, func(row []any, i int) []any { return append(row, members[i].Name) })
 		return ids, err
 	})
 }
@@ -279,7 +282,7 @@ func setIDs[T any](ctx context.Context, w *writer, d *dimension, memberTable, me
 			at = append(at, i)
 		}
 	}
-	found, added, err := w.ensure(ctx, d, hashes, func(i int) []any { return []any{len(sets[at[i]].Members)} })
+	found, added, err := w.ensure(ctx, d, hashes, func(row []any, i int) []any { return append(row, len(sets[at[i]].Members)) })
 	if err != nil {
 		return nil, err
 	}
@@ -295,9 +298,12 @@ func setIDs[T any](ctx context.Context, w *writer, d *dimension, memberTable, me
 		return nil, err
 	}
 	rows := make([][]any, 0, len(members))
+	cells := make([]any, 0, 3*len(members)) // of all rows
 	for _, k := range added {
+		var set any = found[k]
 		for ordinal := range sets[at[k]].Members {
-			rows = append(rows, []any{found[k], ordinal, memberIDs[len(rows)]})
+			cells = append(cells, set, ordinal, memberIDs[len(rows)])
+			rows = append(rows, cells[len(cells)-3:len(cells):len(cells)])
 		}
 	}
 	slices.SortStableFunc(rows, func(a, b []any) int { return cmp.Compare(a[0].(int64), b[0].(int64)) })

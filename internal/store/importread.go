@@ -154,9 +154,9 @@ func (im *importer) objects(ctx context.Context, after int64, limit int) (*chunk
 		return nil
 	})
 	c.store = func(ctx context.Context, w *writer) error {
-		_, added, err := w.ensure(ctx, &objectTable, hashes, func(i int) []any {
+		_, added, err := w.ensure(ctx, &objectTable, hashes, func(row []any, i int) []any {
 			o := &list[i]
-			return []any{o.Path, o.Syshost, o.HashID, null(o.Module), stamps[i], o.LibType, nil}
+			return append(row, o.Path, o.Syshost, o.HashID, null(o.Module), stamps[i], o.LibType, nil)
 		})
 		w.words(len(list), len(added))
 		return err
@@ -181,7 +181,7 @@ func (im *importer) dictionary(ctx context.Context, d *dimension, hash func(stri
 		return nil
 	})
 	c.store = func(ctx context.Context, w *writer) error {
-		_, added, err := w.ensure(ctx, d, hashes, func(i int) []any { return []any{list[i]} })
+		_, added, err := w.ensure(ctx, d, hashes, func(row []any, i int) []any { return append(row, list[i]) })
 		w.words(len(list), len(added))
 		return err
 	}

@@ -35,9 +35,9 @@ func (w *writer) writePkgs(ctx context.Context, pkgs []*xalt.Pkg) error {
 	for i, p := range pkgs {
 		hashes[i] = ingest.PkgHash(p)
 	}
-	_, added, err := w.ensure(ctx, &pkgTable, hashes, func(i int) []any {
+	_, added, err := w.ensure(ctx, &pkgTable, hashes, func(row []any, i int) []any {
 		p := pkgs[i]
-		return []any{p.RunUUID, p.Program, p.Name, p.Version, p.Path, boolInt(w.importing)}
+		return append(row, p.RunUUID, p.Program, p.Name, p.Version, p.Path, boolInt(w.importing))
 	})
 	w.outcome.Stored += int64(len(added))
 	w.outcome.Repeated += int64(len(pkgs) - len(added))

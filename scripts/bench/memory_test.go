@@ -20,7 +20,7 @@ func runPeak(cmd *exec.Cmd) (kB int64, err error) {
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(5 * time.Millisecond)
+		tick := time.NewTicker(25 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			if text, err := os.ReadFile(status); err == nil {
