@@ -89,7 +89,11 @@ func (q *question) ask(ctx context.Context, store Store, selected Hash) {
 	for i := range q.list {
 		ids[i] = q.list[i].id
 	}
-	if a.fates, a.err = store.Known(ctx, selected, ids); a.err != nil {
+	a.err = Caught(func() (err error) {
+		a.fates, err = store.Known(ctx, selected, ids)
+		return err
+	})
+	if a.err != nil {
 		return
 	}
 	a.records = make([]decoded, len(q.list))

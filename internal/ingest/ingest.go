@@ -20,6 +20,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"time"
 
 	"xaltpipe/internal/xalt"
@@ -250,11 +251,26 @@ func (in *Ingester) commit(ctx context.Context, advance func() *Advance) error {
 	in.c.want = min(2*in.c.want, worthwhile, in.opts.BatchRecords)
 	in.writing = make(chan written, 1)
 	go func(done chan<- written) {
-		outcome, err := in.store.Write(ctx, b)
-		done <- written{b, outcome, err}
+		w := written{batch: b}
+		w.err = Caught(func() (err error) {
+			w.outcome, err = in.store.Write(ctx, b)
+			return err
+		})
+		done <- w
 	}(in.writing)
 	in.opened = in.opts.Now()
 	return nil
+}
+
+// Caught calls f on a goroutine of its own, where a panic would end the process with
+// nothing said: it becomes an error.
+func Caught(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("internal fault: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // await waits for the batch that is being written, and counts it.

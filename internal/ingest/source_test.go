@@ -642,6 +642,28 @@ func TestFailingStore(t *testing.T) {
 	}
 }
 
+// TestPanickingStore wants a fault of the store's to end the run with an error.
+func TestPanickingStore(t *testing.T) {
+	s := newSite(t)
+	file := s.file("xalt.log", runLog(t, 1, 30))
+	fault := func() error { panic("boom") }
+	for name, ledger := range map[string]ingest.Ledger{"write": failingStore{s.DB, fault}, "look up": panickingStore{s.DB}} {
+		err := ingest.New(ledger, s.opts).Run(t.Context(), []string{file}, nil)
+		var store *ingest.StoreError
+		if !errors.As(err, &store) || !strings.Contains(err.Error(), "internal fault: boom\n") {
+			t.Errorf("%s: %v, want a StoreError that names the fault", name, err)
+		}
+	}
+	s.run(file)
+	s.wantRows("after it", map[string]int64{"xalt_run": 30})
+}
+
+type panickingStore struct{ *storeDB }
+
+func (panickingStore) Known(context.Context, ingest.Hash, []xalt.Identity) ([]ingest.Fate, error) {
+	panic("boom")
+}
+
 // wantGoroutines wants no more goroutines than before, but for those of
 // connections that the pool has opened. Those of queries end in their time.
 func wantGoroutines(t *testing.T, before int) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"xaltpipe/internal/ingest"
 )
 
 // connection is one that writes, with its prepared statements.
@@ -91,7 +93,7 @@ func (s *session) later(do func(*connection) error) {
 				return
 			}
 		}
-		done <- do(&s.connection)
+		done <- ingest.Caught(func() error { return do(&s.connection) })
 	}()
 }
 
