@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"xaltpipe/internal/ingest"
@@ -129,10 +130,8 @@ func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
 	if err := w.eachGroup(ctx, "DELETE FROM dead_letter WHERE group_id IN (%s)", b.Done); err != nil {
 		return err
 	}
-	for _, u := range b.Used {
-		if _, err := w.db.exec(ctx, w.tx, "DELETE FROM ingest_block WHERE group_id = ? AND idx = ? AND copy = ?", u.Group[:], u.Index, u.Copy); err != nil {
-			return err
-		}
+	if err := w.deleteBlocks(ctx, b.Used); err != nil {
+		return err
 	}
 	next, err := w.nextCopies(ctx, b.Wait)
 	if err != nil {
@@ -169,6 +168,28 @@ func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
 		return err
 	}
 	return w.eachGroup(ctx, "UPDATE ingest_block SET state = ? WHERE group_id IN (%s)", b.Bury, int(ingest.WaitDead))
+}
+
+// usedAtOnce is how many blocks one statement deletes.
+const usedAtOnce = 64
+
+// deleteBlocks deletes blocks that became part of a record, when others of their
+// group still wait.
+func (w *writer) deleteBlocks(ctx context.Context, used []ingest.UsedPart) error {
+	const one = "group_id = ? AND idx = ? AND copy = ?"
+	for chunk := range slices.Chunk(used, usedAtOnce) {
+		size := padded(len(chunk), usedAtOnce)
+		args := make([]any, 0, 3*size)
+		for i := range size { // the last one again fills it up
+			u := &chunk[min(i, len(chunk)-1)]
+			args = append(args, u.Group[:], u.Index, u.Copy)
+		}
+		query := "DELETE FROM ingest_block WHERE " + one + strings.Repeat(" OR "+one, size-1)
+		if _, err := w.db.exec(ctx, w.tx, query, args...); err != nil {
+			return fmt.Errorf("delete blocks: %w", err)
+		}
+	}
+	return nil
 }
 
 // eachGroup executes a statement for many groups.
