@@ -377,26 +377,35 @@ func TestOthersWrite(t *testing.T) {
 	})
 }
 
-// copyMissing copies the objects that to lacks, and returns how many.
-func copyMissing(t *testing.T, from, to *sql.DB) (added int) {
+// objectIDs are the ids of all objects.
+func objectIDs(t *testing.T, db *sql.DB) map[int64]bool {
 	t.Helper()
-	const columns = "obj_id, object_path, syshost, hash_id, module_name, timestamp, lib_type, hash"
-	there := make(map[int64]bool)
-	rows, err := to.QueryContext(t.Context(), "SELECT obj_id FROM xalt_object")
+	rows, err := db.QueryContext(t.Context(), "SELECT obj_id FROM xalt_object")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer rows.Close()
+	ids := make(map[int64]bool)
 	for rows.Next() {
 		var id int64
 		if err := rows.Scan(&id); err != nil {
 			t.Fatal(err)
 		}
-		there[id] = true
+		ids[id] = true
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	if err := rows.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if rows, err = from.QueryContext(t.Context(), "SELECT "+columns+" FROM xalt_object"); err != nil {
+	return ids
+}
+
+// copyMissing copies the objects that to lacks, and returns how many.
+func copyMissing(t *testing.T, from, to *sql.DB) (added int) {
+	t.Helper()
+	const columns = "obj_id, object_path, syshost, hash_id, module_name, timestamp, lib_type, hash"
+	there := objectIDs(t, to)
+	rows, err := from.QueryContext(t.Context(), "SELECT "+columns+" FROM xalt_object")
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer rows.Close()
