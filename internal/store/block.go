@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"xaltpipe/internal/ingest"
@@ -24,7 +25,7 @@ func (db *DB) Known(ctx context.Context, selection ingest.Hash, ids []xalt.Ident
 	}
 	return read(ctx, db, "look up known records", func() ([]ingest.Fate, error) {
 		fates := make([]ingest.Fate, len(ids))
-		old, err := notNewer(ctx, db, db.sql, "SELECT id FROM ingest_identity WHERE id <= ? ORDER BY id DESC LIMIT 1", ids, identityArg, bytes.Compare)
+		old, err := db.outsideGap(ctx, ids)
 		if err != nil {
 			return nil, err
 		}
@@ -45,6 +46,66 @@ func (db *DB) Known(ctx context.Context, selection ingest.Hash, ids []xalt.Ident
 		}
 		return fates, err
 	})
+}
+
+// gap lies between two identities that are stored, with none between them. XALT's
+// UUIDs begin with the time, and logs are read as time goes by, so that most of what
+// is read lies in the gap behind what was stored last.
+type gap struct {
+	mu            sync.Mutex
+	known         bool
+	commits       int64          // how many of this process's batches were stored when it was found
+	after, before *xalt.Identity // nil: there is none
+}
+
+// outsideGap returns those of the identities that may be stored. What somebody else
+// stores in the gap is found when this process has stored a batch; until then it is
+// decoded for nothing.
+func (db *DB) outsideGap(ctx context.Context, ids []xalt.Identity) ([]xalt.Identity, error) {
+	g := &db.gap
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	commits := db.commits.Load()
+	if g.commits != commits {
+		g.known = false
+	}
+	ids = slices.DeleteFunc(slices.Clone(ids), g.holds)
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	last := slices.MaxFunc(ids, compareIdentities)
+	if g.known && g.after != nil && compareIdentities(last, *g.after) <= 0 {
+		return ids, nil
+	}
+	after, err := db.identity(ctx, "SELECT id FROM ingest_identity WHERE id <= ? ORDER BY id DESC LIMIT 1", last)
+	if err != nil {
+		return nil, err
+	}
+	before, err := db.identity(ctx, "SELECT id FROM ingest_identity WHERE id > ? ORDER BY id LIMIT 1", last)
+	if err != nil {
+		return nil, err
+	}
+	g.known, g.commits, g.after, g.before = true, commits, after, before
+	return slices.DeleteFunc(ids, g.holds), nil
+}
+
+// holds reports whether an identity lies in the gap.
+func (g *gap) holds(id xalt.Identity) bool {
+	return g.known && (g.after == nil || compareIdentities(id, *g.after) > 0) && (g.before == nil || compareIdentities(id, *g.before) < 0)
+}
+
+func compareIdentities(a, b xalt.Identity) int { return bytes.Compare(a[:], b[:]) }
+
+// identity reads one, nil if there is none.
+func (db *DB) identity(ctx context.Context, query string, of xalt.Identity) (found *xalt.Identity, err error) {
+	err = db.lookUp(ctx, db.sql, query, []any{of[:]}, func(rows *sql.Rows) error {
+		var id sql.RawBytes
+		err := rows.Scan(&id)
+		h := toHash[xalt.Identity](id)
+		found = &h
+		return err
+	})
+	return found, err
 }
 
 // remember stores what became of the batch's records.

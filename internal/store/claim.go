@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -355,7 +356,7 @@ func (w *writer) loadClaims(ctx context.Context, runs []ingest.Run) (map[string]
 	}
 	columns := strings.Join(runColumns(&w.db.dialect), ", ")
 	// What is in run_conflict is in xalt_run, too.
-	uuids, err := notNewer(ctx, w.db, w.tx, "SELECT run_uuid FROM xalt_run WHERE run_uuid <= ? ORDER BY run_uuid DESC LIMIT 1", uuids, textArg, strings.Compare)
+	uuids, err := w.notNewer(ctx, uuids)
 	if err != nil {
 		return nil, fmt.Errorf("look up xalt_run: %w", err)
 	}
@@ -382,6 +383,22 @@ func (w *writer) loadClaims(ctx context.Context, runs []ingest.Run) (map[string]
 		}
 	}
 	return claims, nil
+}
+
+// notNewer returns those of the runs, in order, that may be stored: most are newer
+// than all that are, see [gap].
+func (w *writer) notNewer(ctx context.Context, uuids []string) ([]string, error) {
+	slices.Sort(uuids)
+	var last string
+	err := w.db.row(ctx, w.tx, "SELECT run_uuid FROM xalt_run WHERE run_uuid <= ? ORDER BY run_uuid DESC LIMIT 1", []any{uuids[len(uuids)-1]}, &last)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	n, found := slices.BinarySearch(uuids, last)
+	if found {
+		n++
+	}
+	return uuids[:n], err
 }
 
 // storeClaims writes changed claims with their sets.

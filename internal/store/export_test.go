@@ -10,7 +10,10 @@ func (db *DB) FailWrites(f func(step string) error) { db.onWrite = f }
 func (db *DB) NarrowIDs(bits uint) { db.idBits = bits }
 
 // Forget empties the caches.
-func (db *DB) Forget() { db.known, db.unions = newIDCache(), newUnionCache() }
+func (db *DB) Forget() {
+	db.known, db.unions = newIDCache(), newUnionCache()
+	db.commits.Add(1)
+}
 
 // SQL returns the pool of connections.
 func (db *DB) SQL() *sql.DB { return db.sql }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -283,25 +282,6 @@ func in[K, A any](ctx context.Context, db *DB, q querier, query string, keys []K
 		}
 		return db.lookUp(ctx, q, query, args, scan)
 	})
-}
-
-// notNewer returns those of the keys, in order, that may be stored: query tells
-// the greatest stored one that is not above its parameter. XALT's UUIDs begin
-// with the time, and logs are read as time goes by, so that most keys are above
-// all that are stored, and need not be looked up.
-func notNewer[K, A any](ctx context.Context, db *DB, q querier, query string, keys []K, arg func(K) A, compare func(a, b A) int) ([]K, error) {
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	byArg := func(a, b K) int { return compare(arg(a), arg(b)) }
-	keys = slices.SortedFunc(slices.Values(keys), byArg)
-	var greatest sql.Null[A]
-	err := db.lookUp(ctx, q, query, []any{arg(keys[len(keys)-1])}, func(rows *sql.Rows) error { return rows.Scan(&greatest) })
-	if err != nil || !greatest.Valid {
-		return nil, err
-	}
-	n, _ := slices.BinarySearchFunc(keys, greatest.V, func(k K, a A) int { return cmp.Or(compare(arg(k), a), -1) })
-	return keys[:n], nil
 }
 
 // execIn executes a statement for the keys in chunks; args are what comes before

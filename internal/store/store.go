@@ -26,7 +26,9 @@ type DB struct {
 	lookups     lookups
 	idBits      uint // of ids derived from content
 	known       *idCache
-	trusted     bool // that known was complete, by the last transaction
+	gap         gap
+	commits     atomic.Int64 // batches that were stored
+	trusted     bool         // that known was complete, by the last transaction
 	unions      *unionCache
 	columnTypes map[string]map[string]string // by table and column; of the writer
 	writer      session

@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"os"
+	"slices"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -130,6 +131,53 @@ func TestRememberedMeanwhile(t *testing.T) {
 	})
 }
 
+// TestGap asks for identities in the gap between stored ones, which is remembered,
+// and wants those to be known that the same process stores there, and in the end
+// those of another.
+func TestGap(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		one, other := open(t, d), open(t, d)
+		store := func(db *store.DB, list ...byte) {
+			t.Helper()
+			var b ingest.Batch
+			for _, n := range list {
+				b.Remember = append(b.Remember, ingest.Remembered{ID: xalt.Identity{n}, Fate: ingest.FateStored})
+			}
+			if _, err := db.Write(t.Context(), &b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		known := func(what string, want ...byte) {
+			t.Helper()
+			for _, from := range []int{0, 40, 90} { // in several orders
+				var ids []xalt.Identity
+				for n := range 100 {
+					ids = append(ids, xalt.Identity{byte((from + n) % 100)})
+				}
+				for some := range slices.Chunk(ids, 10) {
+					fates, err := one.Known(t.Context(), ingest.Hash{}, some)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i, got := range fates {
+						if stored := slices.Contains(want, some[i][0]); (got == ingest.FateStored) != stored {
+							t.Errorf("%s: identity %d has fate %d", what, some[i][0], got)
+						}
+					}
+				}
+			}
+		}
+		known("nothing stored")
+		store(one, 20, 60)
+		known("two stored", 20, 60)
+		store(one, 21, 40, 59, 99)
+		known("more stored", 20, 21, 40, 59, 60, 99)
+		store(other, 0, 30, 70)
+		store(one, 50)
+		known("another has stored", 0, 20, 21, 30, 40, 50, 59, 60, 70, 99)
+	})
+}
+
 // TestPlansOfGrowingTables asks for many identities while their table is tiny
 // and again when it is not: PostgreSQL must not go through the whole table as
 // it was right to do at first.
@@ -176,6 +224,7 @@ func TestPlansOfGrowingTables(t *testing.T) {
 	const all = 100_000
 	add(0, 9999)
 	add(10_501, all)
+	db.Forget()
 	for range 10 {
 		if got := known(); got != len(ids) {
 			t.Errorf("%d of %d known", got, len(ids))

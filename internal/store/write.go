@@ -92,6 +92,7 @@ func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (
 		clear(db.known.complete)
 		return nil, err
 	}
+	db.commits.Add(1)
 	maps.Copy(db.known.complete, w.complete)
 	for d, ids := range w.learned {
 		db.known.put(d, ids)
