@@ -3,8 +3,8 @@ package store_test
 import (
 	"bytes"
 	"os"
-	"slices"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
