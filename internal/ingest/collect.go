@@ -128,8 +128,9 @@ func newCollector(opts *Options, store Store) *collector {
 	return c
 }
 
-// firstBatch is how many records the first batch has; each has twice as many as
-// the one before, so that the store has something to do early.
+// firstBatch is how many records the first batch has; for each it is twice as many
+// as for the one before, up to [worthwhile], so that the store has something to do
+// early.
 const firstBatch = 256
 
 // reset starts an empty batch.

@@ -262,8 +262,8 @@ func (in *Ingester) commit(ctx context.Context, advance func() *Advance) error {
 	return nil
 }
 
-// Caught calls f on a goroutine of its own, where a panic would end the process with
-// nothing said: it becomes an error.
+// Caught calls f and makes an error of its panic, which on a goroutine other than
+// the command's would end the process with nothing said.
 func Caught(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -110,7 +110,6 @@ func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (
 func (w *writer) aside(ctx context.Context, steps func(*writer) error) error {
 	return w.db.transactOn(ctx, &w.db.aside, func(s *session) error {
 		w.objects = s
-		s.slow = false
 		return errors.Join(steps(w), w.tx.settle())
 	})
 }
