@@ -95,8 +95,14 @@ func (d *database) address() (store.Address, error) {
 }
 
 // open opens the database; create says whether it may be made or updated.
-func (d *database) open(ctx context.Context, create bool) (*store.DB, error) {
-	o := store.Options{Create: create}
+func (d *database) open(ctx context.Context, create bool, stderr io.Writer) (*store.DB, error) {
+	o := store.Options{Create: create, Waiting: func(err error) {
+		if err == nil {
+			note(stderr, "the database is there again")
+		} else {
+			note(stderr, "%v", err)
+		}
+	}}
 	if d.timezone != "" {
 		zone, err := time.LoadLocation(d.timezone)
 		if err != nil {

@@ -44,7 +44,7 @@ func (r *readCommand) follow(ctx context.Context, files []string, stdout, stderr
 		return err
 	}
 	r.sayNoMap(stderr)
-	db, err := r.open(ctx, true)
+	db, err := r.open(ctx, true, stderr)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func importDB(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	if err != nil {
 		return err
 	}
-	db, err := d.open(ctx, true)
+	db, err := d.open(ctx, true, stderr)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func read(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		return err
 	}
 	r.sayNoMap(stderr)
-	db, err := r.open(ctx, true)
+	db, err := r.open(ctx, true, stderr)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ var conditionFlags = []struct{ name, about string }{
 	{queries.Variable, "the environment variable `NAME`"},
 }
 
-func report(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) error {
+func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("report", reportUsage, stdout)
 	given := make(map[string]*string)
@@ -74,7 +74,7 @@ func report(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer
 	case d.fs.NArg() == 0:
 		return listReports(stdout)
 	}
-	db, err := d.open(ctx, false)
+	db, err := d.open(ctx, false, stderr)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ Example:
 // shownChanges is how many kinds of changes the table shows.
 const shownChanges = 40
 
-func reResolve(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) error {
+func reResolve(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("re-resolve", reResolveUsage, stdout)
 	dirs := d.fs.String("reverseMapD", "", "`DIR[:DIR...]` of the reverse maps; DIR/<syshost>/ comes before DIR/")
@@ -58,7 +58,7 @@ func reResolve(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Wri
 	} else if err != nil {
 		return err
 	}
-	db, err := d.open(ctx, false)
+	db, err := d.open(ctx, false, stderr)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ Example:
   syslog2db summary --db sqlite:xalt.db --sql
 `
 
-func summarise(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) error {
+func summarise(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("summary", summaryUsage, stdout)
 	top := d.fs.Int("top", 10, "list `NUMBER` modules")
@@ -33,7 +33,7 @@ func summarise(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Wri
 	case *top < 1 || *top > 100_000:
 		return cli.UsageError("--top is %d, not between 1 and 100000", *top)
 	}
-	db, err := d.open(ctx, false)
+	db, err := d.open(ctx, false, stderr)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ Usage:
   syslog2db pending [flags]
 `
 
-func pending(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) error {
+func pending(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("pending", pendingUsage, stdout)
 	asJSON := d.fs.Bool("json", false, "print JSON")
@@ -52,7 +52,7 @@ func pending(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Write
 	if d.fs.NArg() > 0 {
 		return cli.UsageError("pending takes no arguments")
 	}
-	db, err := d.open(ctx, false)
+	db, err := d.open(ctx, false, stderr)
 	if err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func deadLetters(ctx context.Context, args []string, _ io.Reader, stdout, stderr
 		}
 		r.sayNoMap(stderr)
 	}
-	db, err := r.open(ctx, false)
+	db, err := r.open(ctx, false, stderr)
 	if err != nil {
 		return err
 	}
@@ -275,7 +275,7 @@ func status(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	db, err := r.open(ctx, false)
+	db, err := r.open(ctx, false, stderr)
 	if err != nil {
 		return err
 	}
@@ -317,7 +317,7 @@ Usage:
   syslog2db migrate [flags]
 `
 
-func migrate(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) error {
+func migrate(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("migrate", migrateUsage, stdout)
 	if err := d.parse(args, stdout); err != nil || d.version {
@@ -326,7 +326,7 @@ func migrate(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Write
 	if d.fs.NArg() > 0 {
 		return cli.UsageError("migrate takes no arguments")
 	}
-	db, err := d.open(ctx, true)
+	db, err := d.open(ctx, true, stderr)
 	if err != nil {
 		return err
 	}
@@ -341,7 +341,7 @@ Usage:
   syslog2db accounts [flags] FILE.csv
 `
 
-func accounts(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) error {
+func accounts(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("accounts", accountsUsage, stdout)
 	if err := d.parse(args, stdout); err != nil || d.version {
@@ -354,7 +354,7 @@ func accounts(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writ
 	if err != nil {
 		return err
 	}
-	db, err := d.open(ctx, true)
+	db, err := d.open(ctx, true, stderr)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ Exit status: 0 all is well, or has been mended; 3 something is wrong; 1 and 2 as
 always.
 `
 
-func verify(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer) error {
+func verify(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("verify", verifyUsage, stdout)
 	repair := d.fs.Bool("repair", false, "mend what can be mended")
@@ -32,7 +32,7 @@ func verify(ctx context.Context, args []string, _ io.Reader, stdout, _ io.Writer
 	if d.fs.NArg() > 0 {
 		return cli.UsageError("verify takes no arguments")
 	}
-	db, err := d.open(ctx, false)
+	db, err := d.open(ctx, false, stderr)
 	if err != nil {
 		return err
 	}

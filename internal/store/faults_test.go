@@ -22,6 +22,7 @@ import (
 	"xaltpipe/internal/oracle"
 	"xaltpipe/internal/store"
 	"xaltpipe/internal/testdb"
+	"xaltpipe/internal/xalt"
 )
 
 // dump reads a database with a reader that is not ours.
@@ -173,6 +174,56 @@ func TestIngestersTogether(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWaiting stops the server, and wants to hear that it is waited for, and when
+// it is there again.
+func TestWaiting(t *testing.T) {
+	for _, kind := range []string{"postgres", "mysql"} {
+		t.Run(kind, func(t *testing.T) {
+			d := testdb.New(t, kind)
+			a, err := store.ParseURL(d.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := make(chan error, 10)
+			db, err := store.Open(t.Context(), a, store.Options{Create: true, Waiting: func(err error) { told <- err }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			hear := func() error {
+				t.Helper()
+				select {
+				case err := <-told:
+					return err
+				case <-time.After(time.Minute):
+					t.Fatal("nothing is said")
+					return nil
+				}
+			}
+			testdb.Halt(t, kind)
+			done := make(chan error, 1)
+			go func() {
+				_, err := db.Known(context.WithoutCancel(t.Context()), ingest.Hash{}, []xalt.Identity{{1}})
+				done <- err
+			}()
+			err = hear()
+			testdb.Relaunch(t, kind)
+			if err == nil || !strings.Contains(err.Error(), a.String()) {
+				t.Errorf("while it is away: %v, want a word with %s", err, a)
+			}
+			if err := hear(); err != nil {
+				t.Errorf("when it is back: %v, want nil", err)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if len(told) > 0 {
+				t.Errorf("and then: %v", <-told)
+			}
+		})
+	}
 }
 
 // TestLostWhileGreeting has the first connections to MariaDB lost before the

@@ -161,12 +161,12 @@ func (db *DB) Import(ctx context.Context, from Address, o ImportOptions) (Import
 	if from.Kind != "mysql" {
 		return report, fmt.Errorf("%w: %s: XALT's databases are MySQL's or MariaDB's", ErrNotXALT, report.Source)
 	}
-	pool, d, err := openMySQL(ctx, from)
+	pool, d, err := openMySQL(ctx, from, db.tell)
 	if err != nil {
 		return report, fmt.Errorf("open %s: %w", report.Source, err)
 	}
 	defer pool.Close()
-	im := &importer{db: db, src: &DB{sql: pool, dialect: d, name: report.Source, now: db.now}, o: o, cache: newImportCache()}
+	im := &importer{db: db, src: &DB{sql: pool, dialect: d, name: report.Source, now: db.now, tell: db.tell}, o: o, cache: newImportCache()}
 	sum := sha256.Sum256([]byte(report.Source))
 	im.name = "import:" + hex.EncodeToString(sum[:8]) + ":"
 	if err := im.inspect(ctx); err != nil {

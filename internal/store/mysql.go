@@ -77,7 +77,7 @@ var mysqlDialect = dialect{
 // tlsConfigs numbers the driver's named TLS configurations.
 var tlsConfigs atomic.Int64
 
-func openMySQL(ctx context.Context, a Address) (*sql.DB, dialect, error) {
+func openMySQL(ctx context.Context, a Address, tell func(error)) (*sql.DB, dialect, error) {
 	d := mysqlDialect
 	if err := a.complete(); err != nil {
 		return nil, d, err
@@ -135,7 +135,7 @@ func openMySQL(ctx context.Context, a Address) (*sql.DB, dialect, error) {
 	pool := sql.OpenDB(greeted{connector})
 	pool.SetMaxOpenConns(4)
 	var version, localInfile string
-	server := &DB{dialect: d, now: time.Now}
+	server := &DB{name: a.String(), dialect: d, now: time.Now, tell: tell}
 	err = server.retryFor(ctx, openTotal, func() error {
 		return pool.QueryRowContext(ctx, "SELECT VERSION(), @@local_infile").Scan(&version, &localInfile)
 	})

@@ -46,6 +46,7 @@ const (
 	retryMost  = 5 * time.Second
 	retryTotal = 5 * time.Minute
 	openTotal  = 20 * time.Second // for the first connection: the address may be wrong
+	retryQuiet = time.Second      // after that somebody is told
 )
 
 // retry runs f again while its error is transient.
@@ -56,18 +57,26 @@ func (db *DB) retry(ctx context.Context, f func() error) error {
 func (db *DB) retryFor(ctx context.Context, total time.Duration, f func() error) error {
 	pause := retryFirst
 	began := db.now()
-	for {
+	for told := false; ; {
 		err := f()
 		switch {
 		case err == nil:
+			if told {
+				db.tell(nil)
+			}
 			return nil
 		case ctx.Err() != nil && !errors.Is(err, ctx.Err()): // a driver may only know that its connection is closed
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
 		case ctx.Err() != nil || db.dialect.classify(err) != transient:
 			return err
 		}
-		if db.now().Sub(began) > total {
+		waited := db.now().Sub(began)
+		if waited > total {
 			return fmt.Errorf("gave up after %v: %w", total, err)
+		}
+		if waited > retryQuiet && !told && db.tell != nil {
+			told = true
+			db.tell(fmt.Errorf("%s is tried again for %v: %w", db.name, total, explain(err)))
 		}
 		timer := time.NewTimer(pause + rand.N(pause/2))
 		select {

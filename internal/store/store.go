@@ -36,6 +36,7 @@ type DB struct {
 	checkpoints sync.WaitGroup
 	copying     atomic.Bool             // a checkpoint is under way
 	wrote       bool                    // a transaction was committed
+	tell        func(error)             // Options.Waiting
 	onWrite     func(step string) error // a test's fault
 }
 
@@ -54,6 +55,9 @@ type Options struct {
 	// the host's when the database is made.
 	Zone *time.Location
 	Now  func() time.Time // nil: time.Now
+	// Waiting is told, from any goroutine, that a server is waited for and why,
+	// and with nil that it is there again. nil: nobody is.
+	Waiting func(err error)
 }
 
 // ErrZone is wrapped when a database has another time zone than the one asked
@@ -65,7 +69,7 @@ var ErrURL = errors.New("bad database URL")
 
 // Open opens the database at an address. Errors do not contain passwords.
 func Open(ctx context.Context, a Address, o Options) (*DB, error) {
-	db := &DB{name: a.String(), now: o.Now, idBits: idBits, known: newIDCache(), unions: newUnionCache()}
+	db := &DB{name: a.String(), now: o.Now, tell: o.Waiting, idBits: idBits, known: newIDCache(), unions: newUnionCache()}
 	if db.now == nil {
 		db.now = time.Now
 	}
@@ -78,7 +82,7 @@ func Open(ctx context.Context, a Address, o Options) (*DB, error) {
 		db.dialect = postgres
 		db.sql, err = openPostgres(ctx, a)
 	case "mysql":
-		db.sql, db.dialect, err = openMySQL(ctx, a)
+		db.sql, db.dialect, err = openMySQL(ctx, a, db.tell)
 	default:
 		err = fmt.Errorf("%w: unknown kind %q", ErrURL, a.Kind)
 	}
