@@ -1,12 +1,30 @@
 -- Library usage: core hours, users, runs and jobs of each library that belongs to
--- a module.
-SELECT ROUND(SUM(r.num_cores * r.run_time / 3600.0)) AS corehours, COUNT(DISTINCT r.user) AS n_users,
-  COUNT(*) AS n_runs, COUNT(DISTINCT r.job_id) AS n_jobs, o.object_path, MIN(o.module_name) AS module
-FROM xalt_object o
-JOIN object_set_member m ON m.obj_id = o.obj_id
-JOIN xalt_run r ON r.object_set_id = m.set_id
-WHERE o.module_name IS NOT NULL AND o.module_name <> 'NULL'
-  AND r.syshost LIKE '%' AND r.queue LIKE '%'
-  AND r.date >= '2000-01-01' AND r.date < '2100-01-01'
-GROUP BY o.object_path
-ORDER BY corehours DESC, o.object_path;
+-- a module. Most runs share user and set of libraries with others, so they are
+-- summed up first, and jobs that have one user and one set are counted with them.
+-- The others are counted library by library, by the number of their first run.
+WITH runs AS (
+  SELECT r.object_set_id AS set_id, r.run_id, r.user AS run_user, r.job_id, r.num_cores * r.run_time / 3600.0 AS corehours
+  FROM xalt_run r
+  WHERE r.syshost LIKE '%' AND r.queue LIKE '%'
+    AND r.date >= '2000-01-01' AND r.date < '2100-01-01'
+), jobs AS (
+  SELECT set_id, run_user, COUNT(*) AS n_runs, SUM(corehours) AS corehours,
+    CASE WHEN COUNT(*) OVER (PARTITION BY job_id) > 1 THEN MIN(MIN(run_id)) OVER (PARTITION BY job_id) END AS job
+  FROM runs
+  GROUP BY set_id, run_user, job_id
+), libs AS (
+  SELECT m.set_id, o.object_path, MIN(o.module_name) AS module
+  FROM object_set_member m JOIN xalt_object o ON o.obj_id = m.obj_id
+  WHERE m.set_id IN (SELECT set_id FROM runs) AND o.module_name IS NOT NULL AND o.module_name <> 'NULL'
+  GROUP BY m.set_id, o.object_path
+)
+SELECT ROUND(SUM(u.corehours)) AS corehours, COUNT(DISTINCT u.run_user) AS n_users, SUM(u.n_runs) AS n_runs,
+  SUM(u.n_jobs) + COUNT(DISTINCT u.job) AS n_jobs, libs.object_path, MIN(libs.module) AS module
+FROM (
+  SELECT set_id, run_user, job, SUM(n_runs) AS n_runs, SUM(corehours) AS corehours, CASE WHEN job IS NULL THEN COUNT(*) ELSE 0 END AS n_jobs
+  FROM jobs
+  GROUP BY set_id, run_user, job
+) u
+JOIN libs ON libs.set_id = u.set_id
+GROUP BY libs.object_path
+ORDER BY corehours DESC, libs.object_path;
