@@ -9,9 +9,11 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -96,11 +98,51 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 	// A plan that was made while a table was small goes through all of it, and
 	// would be kept while the table grows.
 	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamp", OID: pgtype.TimestampOID, Codec: &timestampCodec{}})
 		_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan")
 		return err
 	}))
 	pool.SetMaxOpenConns(4)
 	return pool, nil
+}
+
+// timestampCodec encodes a text as well, as [time.DateTime]. COPY takes nothing but
+// the binary form, and pgx itself reads a text only after it has made an error of
+// it, which costs more than all other columns of an object.
+type timestampCodec struct{ pgtype.TimestampCodec }
+
+func (c *timestampCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value any) pgtype.EncodePlan {
+	if _, ok := value.(string); !ok || format != pgtype.BinaryFormatCode {
+		return c.TimestampCodec.PlanEncode(m, oid, format, value)
+	}
+	return &timestampPlan{binary: c.TimestampCodec.PlanEncode(m, oid, format, pgtype.Timestamp{})}
+}
+
+// timestampPlan remembers the last text, because many rows have the same.
+type timestampPlan struct {
+	binary  pgtype.EncodePlan
+	text    string
+	encoded []byte
+}
+
+// Encode implements [pgtype.EncodePlan].
+func (p *timestampPlan) Encode(value any, buf []byte) ([]byte, error) {
+	text, ok := value.(string)
+	if !ok {
+		return nil, fmt.Errorf("%T is no text", value)
+	}
+	if p.encoded == nil || text != p.text {
+		t, err := time.Parse(time.DateTime, text)
+		if err != nil {
+			return nil, err
+		}
+		encoded, err := p.binary.Encode(pgtype.Timestamp{Time: t, Valid: true}, p.encoded[:0])
+		if err != nil {
+			return nil, err
+		}
+		p.text, p.encoded = text, encoded
+	}
+	return append(buf, p.encoded...), nil
 }
 
 // copyFrom adds rows with COPY, which is several times faster than INSERT.
