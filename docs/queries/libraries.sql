@@ -2,8 +2,10 @@
 -- a module. Most runs share user and set of libraries with others, so they are
 -- summed up first, and jobs that have one user and one set are counted with them.
 -- The others are counted library by library, by the number of their first run.
+-- MySQL and MariaDB count texts of limited length in half the time: SUBSTR.
 WITH runs AS (
-  SELECT r.object_set_id AS set_id, r.run_id, r.user AS run_user, r.job_id, r.num_cores * r.run_time / 3600.0 AS corehours
+  SELECT r.object_set_id AS set_id, r.run_id, SUBSTR(r.user, 1, 255) AS run_user, SUBSTR(r.job_id, 1, 255) AS job_id,
+    r.num_cores * r.run_time / 3600.0 AS corehours
   FROM xalt_run r
   WHERE r.syshost LIKE '%' AND r.queue LIKE '%'
     AND r.date >= '2000-01-01' AND r.date < '2100-01-01'

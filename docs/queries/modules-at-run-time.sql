@@ -2,9 +2,11 @@
 -- many users, accounts and jobs. Most runs share user, account and set of libraries
 -- with others, so they are summed up first, and jobs that have one of each are
 -- counted with them. The others are counted module by module, by the number of
--- their first run.
+-- their first run. MySQL and MariaDB count texts of limited length in half the
+-- time: SUBSTR.
 WITH runs AS (
-  SELECT r.object_set_id AS set_id, r.run_id, r.user AS run_user, r.account AS run_account, r.job_id
+  SELECT r.object_set_id AS set_id, r.run_id, SUBSTR(r.user, 1, 255) AS run_user, SUBSTR(r.account, 1, 255) AS run_account,
+    SUBSTR(r.job_id, 1, 255) AS job_id
   FROM xalt_run r
   WHERE r.syshost LIKE '%' AND r.queue LIKE '%'
     AND r.date >= '2000-01-01' AND r.date < '2100-01-01'
