@@ -2,5 +2,5 @@
 
 package ldso
 
-// x86Levels: programs for x86-64 are emulated here.
-func x86Levels() []string { return nil }
+// x86Processor: programs for x86-64 are emulated here.
+func x86Processor() x86Features { return x86Features{} }

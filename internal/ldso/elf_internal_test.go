@@ -227,6 +227,23 @@ func TestCPULevels(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
+	for _, tt := range []struct {
+		name string
+		x86Features
+		want string
+	}{
+		{"nothing", x86Features{}, "x86_64"},
+		{"AMD's", all, "x86_64"},
+		{"all", with(func(f *x86Features) { f.intel = true }), "xeon_phi"},
+		{"no AVX512ER", with(func(f *x86Features) { f.intel, f.extended = true, f.extended&^(1<<27) }), "haswell"},
+		{"ZMM not saved", with(func(f *x86Features) { f.intel, f.saved = true, 7 }), "haswell"},
+		{"YMM not saved", with(func(f *x86Features) { f.intel, f.saved = true, 3 }), "x86_64"},
+		{"no FMA", with(func(f *x86Features) { f.intel, f.saved, f.basic = true, 7, f.basic&^(1<<12) }), "x86_64"},
+	} {
+		if got := tt.platform(); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
 	for text, want := range map[string]string{
 		"cpu\t: POWER9, altivec supported\n": "power9", "cpu\t: POWER10, altivec supported\n": "power10 power9", "cpu\t: POWER8\n": "",
 	} {

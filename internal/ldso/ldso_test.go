@@ -223,9 +223,11 @@ func TestTokens(t *testing.T) {
 	if _, err := os.Stat("/usr/" + libDir); err != nil || runtime.GOARCH != "amd64" {
 		t.Skip("the directories of another distribution")
 	}
-	s.lib("t/x86_64/" + libDir + "/libt.so")
+	for _, platform := range []string{"x86_64", "haswell", "xeon_phi"} { // the loader's name for this processor is one of them
+		s.lib("t/" + platform + "/" + libDir + "/libt.so")
+	}
 	r := s.same(s.prog("prog", "-L@t/x86_64/"+libDir, "-lt", asRunpath+"@t/$PLATFORM/$LIB"))
-	if got := s.names(r); got != "t/x86_64/"+libDir+"/libt.so" {
+	if got := s.names(r); !strings.HasSuffix(got, "/"+libDir+"/libt.so") {
 		t.Errorf("libraries %q", got)
 	}
 }

@@ -66,7 +66,10 @@ func (l *loader) system() []string {
 	return *l.sysDirs
 }
 
-func (l *loader) compiledDirs() []string {
+func (l *loader) compiledDirs() []string { return dirStrings(l.loaderText()) }
+
+// loaderText is the loader's file, nil if it cannot be read.
+func (l *loader) loaderText() []byte {
 	path := l.interp.path
 	if path == "" {
 		path = "/lib64/ld-linux-x86-64.so.2" // a library is asked about, not a program
@@ -83,7 +86,7 @@ func (l *loader) compiledDirs() []string {
 	if err != nil {
 		return nil
 	}
-	return dirStrings(text)
+	return text
 }
 
 // dirStrings finds the longest run of strings such as "/lib/" with a lib in each.
@@ -133,7 +136,10 @@ func (l *loader) libName() string {
 func (l *loader) platform() string {
 	switch l.main.machine {
 	case emX86:
-		return "x86_64"
+		if name := x86Processor().platform(); bytes.Contains(l.loaderText(), []byte("\x00"+name+"\x00")) {
+			return name
+		}
+		return "x86_64" // of the kernel
 	case em386:
 		return "i686"
 	case emAArch64:
@@ -162,7 +168,7 @@ func (l *loader) hwcaps() []string {
 		var levels []string
 		switch {
 		case l.main.machine == emX86:
-			levels = x86Levels()
+			levels = x86Processor().levels()
 		case l.main.machine == emPPC64 && l.main.data == 1:
 			if text, err := readCPU(); err == nil {
 				levels = powerLevels(text)
@@ -174,9 +180,35 @@ func (l *loader) hwcaps() []string {
 }
 
 // x86Features are what CPUID tells of a processor: leaf 1 in ECX, leaf 7 in EBX,
-// leaf 0x80000001 in ECX; and what XGETBV tells of the system (Intel SDM, volume 2;
-// AMD APM, volume 3).
-type x86Features struct{ basic, extended, amd, saved uint32 }
+// leaf 0x80000001 in ECX; what XGETBV tells of the system; and whether it is one of
+// Intel's (Intel SDM, volume 2; AMD APM, volume 3).
+type x86Features struct {
+	basic, extended, amd, saved uint32
+	intel                       bool
+}
+
+// has reports whether a processor has all that another one has.
+func (f x86Features) has(o x86Features) bool {
+	return o.basic&^f.basic|o.extended&^f.extended|o.amd&^f.amd|o.saved&^f.saved == 0 && (f.intel || !o.intel)
+}
+
+// platform is what glibc calls the processor, since 2.26 by names that only
+// Intel's get.
+func (f x86Features) platform() string {
+	switch {
+	case f.has(x86Features{intel: true, extended: 1<<26 | 1<<27 | 1<<28, saved: 1<<1 | 1<<2 | 1<<5 | 1<<6 | 1<<7}): // AVX512PF, ER, CD
+		return "xeon_phi"
+	case f.has(x86Features{
+		intel:    true,
+		basic:    1<<12 | 1<<22 | 1<<23, // FMA, MOVBE, POPCNT
+		extended: 1<<3 | 1<<5 | 1<<8,    // BMI1, AVX2, BMI2
+		amd:      1 << 5,                // LZCNT
+		saved:    1<<1 | 1<<2,           // XMM, YMM
+	}):
+		return "haswell"
+	}
+	return "x86_64"
+}
 
 const osXSAVE = 1 << 27 // of basic
 
@@ -201,7 +233,7 @@ func (f x86Features) levels() (levels []string) {
 			saved:    1<<5 | 1<<6 | 1<<7,                    // masks, ZMM
 		}},
 	} {
-		if level.basic&^f.basic|level.extended&^f.extended|level.amd&^f.amd|level.saved&^f.saved != 0 {
+		if !f.has(level.x86Features) {
 			break
 		}
 		levels = append([]string{level.name}, levels...)

@@ -1,6 +1,6 @@
 package xalt
 
-import "golang.org/x/sys/cpu"
+import "xaltpipe/internal/cpuid"
 
 // fold makes of p, of at least 64 bytes, 16 bytes that have the CRC, from 0, of
 // p's whole steps of 16 bytes. by are x^128, x^192, x^512 and x^576 modulo the
@@ -11,9 +11,16 @@ import "golang.org/x/sys/cpu"
 func fold(p []byte, by *[4]uint64, rest *[16]byte)
 
 var (
-	canFold = cpu.X86.HasPCLMULQDQ && cpu.X86.HasSSSE3
+	canFold = hasFold()
 	foldBy  = [...]uint64{powerModulo(128), powerModulo(192), powerModulo(512), powerModulo(576)}
 )
+
+// hasFold reports whether the processor has PCLMULQDQ and SSSE3.
+func hasFold() bool {
+	const needed = 1<<1 | 1<<9
+	_, _, c, _ := cpuid.ID(1, 0)
+	return c&needed == needed
+}
 
 // powerModulo returns x^n modulo the polynomial.
 func powerModulo(n int) uint64 {

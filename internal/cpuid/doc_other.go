@@ -1,0 +1,4 @@
+//go:build !amd64
+
+// Package cpuid asks an x86-64 processor what it can do.
+package cpuid
