@@ -101,6 +101,28 @@ func TestEnoughMemory(t *testing.T) {
 	s.text("run.", ".zzz.")
 }
 
+// TestFewThreads checks that a node's many processors cost nothing: Go's runtime
+// would have a thread for many of them, and memory for all.
+func TestFewThreads(t *testing.T) {
+	s := newSite(t, "transport = 'none'")
+	s.env = append(s.env, "GOMAXPROCS=256")
+	r := s.probe(true)
+	r.sideReady()
+	const most = 16 // QEMU has some of its own
+	for _, pid := range []int{r.cmd.Process.Pid, r.sideJob()} {
+		tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(tasks) > most {
+			t.Errorf("%d threads, want at most %d", len(tasks), most)
+		}
+	}
+	if got := r.end(); got.status != 5 {
+		t.Errorf("end: %+v", got)
+	}
+}
+
 // TestSideJobLate: a signal to the group reaches the program once, however late
 // the side job reports it. Here it is stopped for a while, as on a machine that
 // does not let it run.

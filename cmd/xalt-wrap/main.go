@@ -8,6 +8,10 @@
 // notices, and emits XALT records of what ran.
 package main
 
-import "os"
+import (
+	"os"
 
-func main() { os.Exit(run(os.Args, os.Environ(), os.Stdout, os.Stderr)) }
+	"xaltpipe/internal/standin"
+)
+
+func main() { os.Exit(run(os.Args, standin.Environ(), os.Stdout, os.Stderr)) }

@@ -58,10 +58,14 @@ func TestSameAsBare(t *testing.T) {
 	environment := "env -0"
 	if emulated { // QEMU keeps the first of these signals, and turns the environment round
 		realTime = "40"
-		environment = "env -0 | sort -z"
+		environment += " | sort -z"
 	}
+	environment += " | tr '\\0' '|' | sed 's/XALT_RUN_UUID=[^|]*|//; s/XALT_DATE_TIME=[^|]*|//'"
 	for _, tt := range []struct{ name, setup, program string }{
-		{"environment", "export ODD='a=b\n c' EMPTY=; unset LANG", environment + " | tr '\\0' '|' | sed 's/XALT_RUN_UUID=[^|]*|//; s/XALT_DATE_TIME=[^|]*|//'"},
+		{"environment", "export ODD='a=b\n c' EMPTY=; unset LANG", environment},
+		{"environment of Go programs", "export GOMAXPROCS=200", environment},
+		{"an empty variable of theirs", "export GOMAXPROCS=", environment},
+		{"environment without tracking", "export XALT_EXECUTABLE_TRACKING=no", environment},
 		{"status", ":", status},
 		{"umask", "umask 0137", "umask; touch $TMPDIR/x; stat -c %a $TMPDIR/x; rm $TMPDIR/x"},
 		{"limits", "ulimit -S -n 200; ulimit -S -s 4096; ulimit -c 0; ulimit -S -t 1000", "cat /proc/self/limits"},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -137,10 +138,15 @@ func Load(getenv func(string) string) (Config, error) {
 }
 
 func read(path string) (Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return Default(), fmt.Errorf("read configuration: %w", err)
+	// os.Open would set up the runtime's poller first, for which a launch waits.
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	for errors.Is(err, syscall.EINTR) {
+		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	}
+	if err != nil {
+		return Default(), fmt.Errorf("read configuration: %w", &fs.PathError{Op: "open", Path: path, Err: err})
+	}
+	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || info.IsDir() {
 		return Default(), fmt.Errorf("read configuration %s: not a file", path)

@@ -6,10 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"xaltpipe/internal/xalt"
@@ -56,31 +54,74 @@ func safeName(s string) string {
 	return string(b[:min(len(b), 64)])
 }
 
-// recordName is compiled only by who needs it: the command starts very often.
-var recordName = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(link|run|pkg|skip)\.([A-Za-z0-9][A-Za-z0-9._-]{0,63}?)\.\d{4}(?:_\d\d){5}_\d{4}\.[A-Za-z0-9_-]+(\.[0-9a-z]+)?\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.json$`)
-})
-
-// keyOf reads kind, syshost and key from the name of a record's file.
+// keyOf reads kind, syshost and key from the name of a record's file:
+// KIND.SYSHOST.TIME.USER[.SUFFIX].UUID.json.
 func keyOf(name string) (kind xalt.Kind, syshost, key string, ok bool) {
-	m := recordName().FindStringSubmatch(name)
-	if m == nil {
+	first, rest, _ := strings.Cut(name, ".")
+	kind = xalt.Kind(first)
+	rest, isJSON := strings.CutSuffix(rest, ".json")
+	dot := strings.LastIndexByte(rest, '.')
+	if !isJSON || dot < 0 {
 		return "", "", "", false
 	}
-	kind, syshost = xalt.Kind(m[1]), m[2]
+	uuid := rest[dot+1:]
+	syshost, suffix, ok := cutName(rest[:dot])
+	if !ok || !IsUUID(uuid) || uuid != strings.ToLower(uuid) {
+		return "", "", "", false
+	}
 	switch {
-	case kind == xalt.KindRun && m[3] == ".aaa":
-		key = StartKey(m[4])
-	case kind == xalt.KindRun && m[3] == ".zzz":
-		key = EndKey(m[4])
-	case kind == xalt.KindPkg && len(m[3]) == 13:
-		key = PkgKey(m[4], m[3][1:])
-	case (kind == xalt.KindLink || kind == xalt.KindSkip) && m[3] == "":
-		key = string(kind) + "_" + m[4]
+	case kind == xalt.KindRun && suffix == "aaa":
+		key = StartKey(uuid)
+	case kind == xalt.KindRun && suffix == "zzz":
+		key = EndKey(uuid)
+	case kind == xalt.KindPkg && len(suffix) == 12:
+		key = PkgKey(uuid, suffix)
+	case (kind == xalt.KindLink || kind == xalt.KindSkip) && suffix == "":
+		key = string(kind) + "_" + uuid
 	default:
 		return "", "", "", false
 	}
 	return kind, syshost, key, true
+}
+
+// cutName reads SYSHOST.TIME.USER[.SUFFIX]. Only a syshost may have dots.
+func cutName(s string) (syshost, suffix string, ok bool) {
+	parts := strings.Split(s, ".")
+	for _, behind := range [...]int{3, 2} { // time, user, and perhaps a suffix
+		at := len(parts) - behind
+		if at < 1 || !isRecordTime(parts[at]) || !isMadeOf(parts[at+1], nameBytes) {
+			continue
+		}
+		if suffix = strings.Join(parts[at+2:], "."); behind == 3 && !isMadeOf(suffix, suffixBytes) {
+			continue
+		}
+		if syshost = strings.Join(parts[:at], "."); ValidSyshost(syshost) {
+			return syshost, suffix, true
+		}
+	}
+	return "", "", false
+}
+
+const (
+	suffixBytes = "0123456789abcdefghijklmnopqrstuvwxyz"
+	nameBytes   = suffixBytes + "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-"
+)
+
+// isMadeOf reports whether s has some of the bytes, and no others.
+func isMadeOf(s, some string) bool { return s != "" && strings.Trim(s, some) == "" }
+
+// isRecordTime tells times such as 2026_11_20_09_43_59_8740.
+func isRecordTime(s string) bool {
+	const form = "0000_00_00_00_00_00_0000"
+	if len(s) != len(form) {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; form[i] == '_' && c != '_' || form[i] == '0' && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
 }
 
 // writeFile writes a file of that name and content, whole or not at all. It

@@ -3,7 +3,6 @@ package launch
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,7 +18,15 @@ var ErrNotFound = errors.New("command not found")
 var errPermission = errors.New("permission denied")
 
 // errLoop says that whatever is there calls us again.
-var errLoop = fmt.Errorf("%w: what PATH has of that name calls xalt-wrap again", ErrNotFound)
+var errLoop error = loopError{}
+
+type loopError struct{}
+
+func (loopError) Error() string {
+	return ErrNotFound.Error() + ": what PATH has of that name calls xalt-wrap again"
+}
+
+func (loopError) Unwrap() error { return ErrNotFound }
 
 // finder finds the program that would run if we were not there.
 type finder struct {
@@ -112,7 +119,7 @@ func marker() []byte { return []byte(strings.Join([]string{"path", "xaltpipe/cmd
 // isWrapper tells other copies of this command, also of other versions. They
 // are static, which launchers are not, so that hardly a file is read.
 func isWrapper(path string) bool {
-	return isStatic(readSmall(path, 4096)) && bytes.Contains(readSmall(path, maxWrapper), marker())
+	return isStatic(readHead(path, make([]byte, 4096))) && bytes.Contains(readSmall(path, maxWrapper), marker())
 }
 
 // isStatic reports whether a file begins like a 64-bit ELF executable that
@@ -133,7 +140,7 @@ func isStatic(head []byte) bool {
 }
 
 // isScript reports whether a program is no ELF file, but, most likely, a script.
-func isScript(path string) bool { return string(readSmall(path, 4)) != "\x7fELF" }
+func isScript(path string) bool { return string(readHead(path, make([]byte, 4))) != "\x7fELF" }
 
 // replaced returns how often programs of that name have taken our place before
 // we were called; see [standin.ReplacedVariable].

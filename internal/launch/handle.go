@@ -49,7 +49,11 @@ func (h *sideHandle) start(w *wrapper) error {
 		files[2] = 2
 	}
 	attr := &syscall.ProcAttr{Env: w.Environ, Files: files}
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{standin.CommandName, standin.SideCommand}, attr)
+	argv := []string{standin.CommandName, standin.SideCommand}
+	if h.restarts == 0 && !w.awaitsRecord() {
+		argv = append(argv, standin.SideYields)
+	}
+	pid, err := syscall.ForkExec("/proc/self/exe", argv, attr)
 	if err != nil {
 		_ = syscall.Close(pair[0])
 		return err

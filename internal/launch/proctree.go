@@ -27,8 +27,9 @@ const (
 // process.
 func ancestors() []process {
 	var list []process
+	buf := make([]byte, 4096)
 	for pid := os.Getppid(); pid > 1 && len(list) < maxAncestors; {
-		p, ok := readProcess(pid)
+		p, ok := readProcess(pid, buf)
 		if !ok {
 			break
 		}
@@ -38,17 +39,15 @@ func ancestors() []process {
 	return list
 }
 
-func readProcess(pid int) (process, bool) {
-	text := readSmall("/proc/"+strconv.Itoa(pid)+"/stat", 4096)
+func readProcess(pid int, buf []byte) (process, bool) {
+	text := readHead("/proc/"+strconv.Itoa(pid)+"/stat", buf)
 	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
 	if open < 0 || end < open {
 		return process{}, false
 	}
-	fields := bytes.Fields(text[end+1:])
-	if len(fields) < 2 {
-		return process{}, false
-	}
-	parent, err := strconv.Atoi(string(fields[1]))
+	_, number, _ := bytes.Cut(text[end+1:][min(1, len(text)-end-1):], []byte(" ")) // behind the state
+	number, _, _ = bytes.Cut(number, []byte(" "))
+	parent, err := strconv.Atoi(string(number))
 	return process{pid: pid, parent: parent, name: string(text[open+1 : end])}, err == nil
 }
 
@@ -69,13 +68,29 @@ func (p process) executable() string {
 	return strings.TrimSuffix(path, " (deleted)")
 }
 
+// readHead reads what a file gives at once, into buf: of a file of proc(5) that
+// is all, if there is room.
+func readHead(path string, buf []byte) []byte {
+	fd, err := openSmall(path)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	n, _ := standin.Retry(func() (int, error) { return syscall.Read(fd, buf) })
+	return buf[:max(n, 0)]
+}
+
+func openSmall(path string) (fd int, err error) {
+	return standin.Retry(func() (int, error) {
+		return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	})
+}
+
 // readSmall reads at most limit bytes of a file; nothing if it cannot. It goes
 // past the os package, which asks the kernel a lot about a file that it opens,
 // because it is called before the program is started.
 func readSmall(path string, limit int) []byte {
-	fd, err := standin.Retry(func() (int, error) {
-		return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
-	})
+	fd, err := openSmall(path)
 	if err != nil {
 		return nil
 	}

@@ -140,7 +140,7 @@ func Side(settings func(flags []string) (emit.Config, func(string, ...any)), too
 	config, trace := settings(l.flags)
 	// Descriptor 1 is the program's standard output for the transport stdout,
 	// and the null device otherwise, see [sideHandle.start].
-	s.recorder = newRecorder(config, tools, l, os.Environ(), os.Stdout, trace)
+	s.recorder = newRecorder(config, tools, l, standin.Environ(), os.Stdout, trace)
 	go s.look()
 	s.run()
 	return nil
@@ -317,6 +317,19 @@ func (s *side) end(e ending) {
 	s.start()
 	s.recorder.sendEnd(s.runs, e)
 	s.say(msgDone)
+	s.letPass()
+}
+
+// letPass waits a moment for the wrapper to end: to take down our memory at the
+// same time would keep it.
+func (s *side) letPass() {
+	const moment = 10 * time.Millisecond
+	for until := time.Now().Add(moment); s.socket >= 0 && time.Now().Before(until); {
+		standin.Poll(time.Until(until), s.socket)
+		if _, gone := receive(s.socket); gone {
+			return
+		}
+	}
 }
 
 // finishAlone is what remains where nobody can tell when the program ended.

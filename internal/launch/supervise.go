@@ -154,12 +154,18 @@ func (w *wrapper) patience(end time.Time) time.Duration {
 	switch {
 	case w.config.EndWait != nil:
 		return time.Duration(*w.config.EndWait)
-	case w.config.Transport == emit.TransportStdout || w.getenv("XALT_TRACING") != "":
+	case w.awaitsRecord():
 		return emit.DefaultEndWait
 	case !w.side.ready:
 		return 0
 	}
 	return min(max(end.Sub(w.launch.start), 0), emit.DefaultEndWait)
+}
+
+// awaitsRecord reports whether our end is held up for the end record however
+// short the program was.
+func (w *wrapper) awaitsRecord() bool {
+	return w.config.EndWait != nil && *w.config.EndWait > 0 || w.config.Transport == emit.TransportStdout || w.getenv("XALT_TRACING") != ""
 }
 
 // recordAlone sends the end record without a side job.

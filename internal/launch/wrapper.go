@@ -195,7 +195,7 @@ func (w *wrapper) start() bool {
 	var err error
 	// Whoever looks for the program by its name must find it once, and wrappers
 	// below must know us.
-	_ = os.WriteFile("/proc/self/comm", []byte(standin.CommandName), 0)
+	standin.NameProcess()
 	// A signal must not end us when the program is there and we do not know it
 	// yet, and what was ignored must be so for the program.
 	if w.signals, err = standin.Catch(w.inherited.Ignores); err != nil {

@@ -22,6 +22,9 @@ const (
 	// of a launch, with a socket to who started it as descriptor SideSocket.
 	SideCommand = "side-job"
 	SideSocket  = 3
+	// SideYields is its second argument if it should begin when the program has
+	// run for a moment, or who started it has ended.
+	SideYields = "yields"
 	// LinkCommand is the first argument of the command that records a link after
 	// the linker has ended. It has descriptors up to LinkLast.
 	LinkCommand = "link-job"

@@ -57,30 +57,37 @@ func early(stack unsafe.Pointer) {
 			earlyClosed |= 1 << fd
 		}
 	}
-	argv := earlyArguments(stack)
-	if argv == nil {
+	kept := earlyArguments(stack)
+	if kept == nil {
 		return
 	}
+	argv := *kept
 	if earlyEqual(earlyWord(argv, 0), CommandName) {
 		switch {
 		case earlyEqual(earlyWord(argv, 1), SideCommand):
 			earlyJob(SideSocket)
+			if earlyEqual(earlyWord(argv, 2), SideYields) {
+				earlyYield()
+			}
+			earlyProcessors(kept)
 			return
 		case earlyEqual(earlyWord(argv, 1), LinkCommand):
 			earlyJob(LinkLast)
+			earlyProcessors(kept)
 			return
 		}
 	}
 	if earlyLimit(syscall.RLIMIT_AS) < leastAddressSpace || earlyLimit(syscall.RLIMIT_DATA) < leastData {
 		earlyExec(argv)
 	}
+	earlyProcessors(kept)
 }
 
 // earlyArguments finds the arguments' vector, as the kernel has put it on the
 // stack: their number, they themselves, and behind a zero the environment. The
-// runtime keeps number and address somewhere between stack and there; nil if
-// it is not found.
-func earlyArguments(stack unsafe.Pointer) unsafe.Pointer {
+// runtime keeps number and address somewhere between stack and there, and the
+// place of the latter is returned; nil if it is not found.
+func earlyArguments(stack unsafe.Pointer) *unsafe.Pointer {
 	const look = 64 // words
 	for i := range look {
 		count := *(*uint32)(unsafe.Add(stack, i*8))
@@ -90,7 +97,7 @@ func earlyArguments(stack unsafe.Pointer) unsafe.Pointer {
 			continue
 		}
 		if *(*uint64)(unsafe.Add(argv, -8)) == uint64(count) && earlyWord(argv, int(count)) == nil && earlyWord(argv, 0) != nil {
-			return argv
+			return (*unsafe.Pointer)(unsafe.Add(stack, (i+1)*8))
 		}
 	}
 	return nil
@@ -104,6 +111,19 @@ func earlyJob(last uintptr) {
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&all)), 0, 8, 0, 0)
 	_, _, errno := syscall.RawSyscall6(sysCloseRange, last+1, 1<<31-1, 0, 0, 0, 0)
 	earlyRangeClosed = errno == 0
+}
+
+// earlyYield waits until whoever started a side job has ended, or for a moment:
+// a program that ends at once, and the threads of who waited for it, need not
+// share the processors with a job that has only begun.
+func earlyYield() {
+	const moment = 5_000_000 // ns: longer than most programs take to be loaded
+	list := struct {
+		fd              int32
+		events, revents int16 // no event: that the other end is closed is always told
+	}{fd: SideSocket}
+	limit := syscall.Timespec{Nsec: moment}
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&list)), 1, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
 }
 
 var earlyRangeClosed bool // a side job has closed what it inherited

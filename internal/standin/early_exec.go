@@ -317,6 +317,7 @@ func earlyLinker(base unsafe.Pointer) bool {
 	return false
 }
 
+// earlyCount is the number of entries before the zero that ends a vector.
 func earlyCount(vector unsafe.Pointer) (n int) {
 	for earlyWord(vector, n) != nil {
 		n++

@@ -8,3 +8,5 @@ var (
 	earlyIgnored, earlyClosed uint64
 	earlyRangeClosed          bool
 )
+
+func originalEnviron(environ []string) []string { return environ }

@@ -1,6 +1,7 @@
 package standin
 
 import (
+	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
@@ -16,6 +17,10 @@ type Inherited struct {
 
 // Inheritance returns it.
 func Inheritance() Inherited { return Inherited{earlyIgnored, earlyClosed} }
+
+// Environ is the environment that the process was started with. That of package
+// os differs, see early_procs.go.
+func Environ() []string { return originalEnviron(os.Environ()) }
 
 // Ignores reports whether a signal was ignored.
 func (in Inherited) Ignores(sig syscall.Signal) bool { return in.ignored>>(sig-1)&1 == 1 }
@@ -93,7 +98,21 @@ func UnblockSignals() {
 }
 
 // Prctl options of linux/prctl.h.
-const prSetDumpable = 4
+const (
+	prSetDumpable = 4
+	prSetName     = 15
+)
+
+// NameProcess gives the process our own name, for who looks through the
+// processes. It is that of the first thread, which we are mostly.
+func NameProcess() {
+	if syscall.Gettid() != syscall.Getpid() {
+		_ = os.WriteFile("/proc/self/comm", []byte(CommandName), 0)
+		return
+	}
+	name := []byte(CommandName + "\x00")
+	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetName, uintptr(unsafe.Pointer(&name[0])), 0)
+}
 
 // Die ends the process as the program ended: by the same signal, but without a
 // dump of our memory, which nobody wants beside the program's.
