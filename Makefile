@@ -46,6 +46,7 @@ test: ## run the tests
 	$(GO) test -timeout=40m ./...
 
 .PHONY: ci
+ci: FUZZTIME = 10s
 ci: deps build check man vuln packages fuzz race ## install what is missing, check, fuzz, and run all tests
 	$(GO) test -count=1 -p 1 -timeout=40m ./... # one by one: those of xalt-wrap measure what signals do
 	scripts/servers -short postgres-13 postgres-sid mysql-sid

@@ -12,6 +12,7 @@ import (
 )
 
 func main() {
+	limitProcessors()
 	limitMemory()
 	os.Exit(cli.Main("syslog2db", run))
 }

@@ -8,6 +8,19 @@ import (
 	"sync/atomic"
 )
 
+// mostProcessors is on how many processors we are at work. No more than these
+// have something to do, and with each of a node of 256 collecting the garbage of
+// so little memory would take half as long again as everything else.
+const mostProcessors = 8
+
+// limitProcessors takes no more of them, unless GOMAXPROCS in the environment says
+// otherwise.
+func limitProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) > mostProcessors {
+		runtime.GOMAXPROCS(mostProcessors)
+	}
+}
+
 // How many bytes the Go runtime may take before it collects garbage more often
 // than memory alone would ask for. SQLite has memory of its own besides.
 const (

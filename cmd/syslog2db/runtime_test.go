@@ -41,3 +41,18 @@ func TestLimitMemory(t *testing.T) {
 	runtime.KeepAlive(maps)
 	wait("with little in use again", func(limit int64) bool { return limit < much })
 }
+
+func TestLimitProcessors(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, tt := range []struct {
+		set       string
+		now, want int
+	}{{"", 256, mostProcessors}, {"", 2, 2}, {"", mostProcessors, mostProcessors}, {"256", 256, 256}} {
+		t.Setenv("GOMAXPROCS", tt.set)
+		runtime.GOMAXPROCS(tt.now)
+		limitProcessors()
+		if got := runtime.GOMAXPROCS(0); got != tt.want {
+			t.Errorf("GOMAXPROCS=%s on %d processors: %d, want %d", tt.set, tt.now, got, tt.want)
+		}
+	}
+}
