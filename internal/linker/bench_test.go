@@ -21,33 +21,8 @@ func BenchmarkLink(b *testing.B) {
 	p := newPlace(b)
 	dir := b.TempDir()
 	least, real := filepath.Join(dir, "floor"), filepath.Join(dir, "real")
-	build := func(dir, what string) {
-		b.Helper()
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			b.Fatal(err)
-		}
-		made := filepath.Join(dir, "made")
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", made, what)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%v\n%s", err, out)
-		}
-		// A copy, as what is installed: see BenchmarkLaunch.
-		text, err := os.ReadFile(made)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, "ld"), text, 0o755); err != nil {
-			b.Fatal(err)
-		}
-		for _, name := range linkers[1:] {
-			if err := os.Symlink("ld", filepath.Join(dir, name)); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-	build(least, "./testdata/floor")
-	build(real, "xaltpipe/cmd/xalt-wrap")
+	installLinker(b, least, "./testdata/floor")
+	installLinker(b, real, "xaltpipe/cmd/xalt-wrap")
 	config := p.write("config.toml", "syshost = 'bench'\nsocket = '"+drained(b)+"'\n")
 	p.env = append(p.env, "XALT_WRAP_CONFIG="+config, "HOME="+dir)
 	p.write("a.c", hello)
@@ -89,6 +64,73 @@ func BenchmarkLink(b *testing.B) {
 					b.ReportMetric(100*z/x, strings.TrimSuffix("added-"+what, "ms")+"%")
 				}
 			})
+		}
+	}
+}
+
+// BenchmarkLinkAlone measures what the wrapper takes beside a large link: the linker
+// is testdata/replay, which takes no time, with the wrapper before it and without, in
+// turn. It reports that as a share of what the large link of [BenchmarkLink] takes the
+// real linker. What the watermark adds to the linker's own work is not in it.
+func BenchmarkLinkAlone(b *testing.B) {
+	p := newPlace(b)
+	dir := b.TempDir()
+	wrapper, replay := filepath.Join(dir, "wrapper"), filepath.Join(dir, "replay")
+	installLinker(b, wrapper, "xaltpipe/cmd/xalt-wrap")
+	installLinker(b, replay, "./testdata/replay")
+	config := p.write("config.toml", "syshost = 'bench'\nsocket = '"+drained(b)+"'\n")
+	p.env = append(p.env, "XALT_WRAP_CONFIG="+config, "HOME="+dir, "REPLAY="+filepath.Join(dir, "made"))
+	p.write("a.c", hello)
+	p.must("gcc", "-c", "a.c")
+	objects := p.objects()
+	for _, ld := range []string{"bfd", "gold", "lld", "mold"} {
+		b.Run(ld, func(b *testing.B) {
+			args := append([]string{"-fuse-ld=" + ld, "-o", "out"}, objects...)
+			var plain []float64
+			for range 5 {
+				plain = append(plain, p.timed(b, "gcc", args...)[0])
+			}
+			replayed := append([]string{"-B" + replay + "/"}, args...)
+			wrapped := append([]string{"-B" + wrapper + "/"}, replayed...)
+			p.timed(b, "gcc", wrapped...) // it is linked
+			var added []float64
+			for b.Loop() {
+				without := p.timed(b, "gcc", replayed...)
+				added = append(added, p.timed(b, "gcc", wrapped...)[0]-without[0])
+				time.Sleep(200 * time.Millisecond) // the side job hashes what was linked
+			}
+			x, y := median(plain), median(added)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(x, "plain-ms")
+			b.ReportMetric(y, "added-ms")
+			b.ReportMetric(100*y/x, "added-%")
+		})
+	}
+}
+
+// installLinker builds a program and puts it into a directory by the names of
+// linkers, as a copy: see BenchmarkLaunch.
+func installLinker(b *testing.B, dir, what string) {
+	b.Helper()
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	made := filepath.Join(dir, "made")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", made, what)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	text, err := os.ReadFile(made)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ld"), text, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range linkers[1:] {
+		if err := os.Symlink("ld", filepath.Join(dir, name)); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
