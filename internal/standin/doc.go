@@ -8,9 +8,10 @@
 // as it was. [Catch] catches signals for a loop around [Poll]. [Die] ends as
 // somebody else was ended.
 //
-// To import it has an effect: where the address space is too small for Go's
-// runtime, the program that the command line names takes our place before the
-// runtime starts, see early_exec.go.
+// To import it has effects before the runtime starts: it is told of two
+// processors, see early_procs.go, so that [Environ] is to be used for os.Environ;
+// and where the address space is too small for it, the program that the command
+// line names takes our place, see early_exec.go.
 package standin
 
 // What early.go must know of the commands.
