@@ -2,6 +2,7 @@ package launch
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -108,39 +109,54 @@ func (f finder) ourselves(path string) bool {
 	return err == nil && (f.self != nil && os.SameFile(info, f.self) || info.Mode().IsRegular() && isWrapper(path))
 }
 
-// maxWrapper bounds how large a file may be to be looked at, in bytes.
-const maxWrapper = 64 << 20
-
 // marker is in every build of this command, put there by Go with the other
 // facts of the build. It is not written here in one piece, so that it is in
 // nothing else.
 func marker() []byte { return []byte(strings.Join([]string{"path", "xaltpipe/cmd/xalt-wrap\n"}, "\t")) }
 
+// buildFacts is how much of what a program can write is looked through for the
+// marker, in bytes: Go puts the facts of a build at its beginning (debug/buildinfo),
+// and has a few hundred bytes of them.
+const buildFacts = 16 << 10
+
 // isWrapper tells other copies of this command, also of other versions. They
-// are static, which launchers are not, so that hardly a file is read.
+// are static, which launchers are not, so that hardly a file is read twice.
 func isWrapper(path string) bool {
-	return isStatic(readHead(path, make([]byte, 4096))) && bytes.Contains(readSmall(path, maxWrapper), marker())
+	at, ok := staticData(readHead(path, make([]byte, 4096), 0))
+	return ok && bytes.Contains(readHead(path, make([]byte, buildFacts), at), marker())
 }
 
-// isStatic reports whether a file begins like a 64-bit ELF executable that
-// names no interpreter.
-func isStatic(head []byte) bool {
+// staticData returns where in its file the first segment is that a program can
+// write to, if the file begins like a 64-bit ELF executable that names no
+// interpreter.
+func staticData(head []byte) (at int64, ok bool) {
 	if len(head) < 64 || string(head[:4]) != "\x7fELF" || head[4] != 2 || head[5] != 1 {
-		return false
+		return 0, false
 	}
-	u16 := func(at int) int { return int(head[at]) | int(head[at+1])<<8 }
-	at, size, count := u16(32)|u16(34)<<16, u16(54), u16(56)
-	const interp = 3
-	for i := range count {
-		if p := at + i*size; p+4 <= len(head) && u16(p) == interp {
-			return false
+	table, size, count := binary.LittleEndian.Uint64(head[32:]), binary.LittleEndian.Uint16(head[54:]), binary.LittleEndian.Uint16(head[56:])
+	const entry = 56 // bytes, at least
+	if size < entry {
+		return 0, false
+	}
+	for i := range uint64(count) {
+		p := table + i*uint64(size)
+		if table > uint64(len(head)) || p+entry > uint64(len(head)) {
+			break
+		}
+		kind, flags := binary.LittleEndian.Uint32(head[p:]), binary.LittleEndian.Uint32(head[p+4:])
+		const load, interp, write = 1, 3, 2
+		switch {
+		case kind == interp:
+			return 0, false
+		case kind == load && flags&write != 0 && !ok:
+			at, ok = int64(binary.LittleEndian.Uint64(head[p+8:])), true
 		}
 	}
-	return true
+	return at, ok && at >= 0
 }
 
 // isScript reports whether a program is no ELF file, but, most likely, a script.
-func isScript(path string) bool { return string(readHead(path, make([]byte, 4))) != "\x7fELF" }
+func isScript(path string) bool { return string(readHead(path, make([]byte, 4), 0)) != "\x7fELF" }
 
 // replaced returns how often programs of that name have taken our place before
 // we were called; see [standin.ReplacedVariable].
