@@ -223,12 +223,16 @@ func TestTokens(t *testing.T) {
 	if _, err := os.Stat("/usr/" + libDir); err != nil || runtime.GOARCH != "amd64" {
 		t.Skip("the directories of another distribution")
 	}
-	for _, platform := range []string{"x86_64", "haswell", "xeon_phi"} { // the loader's name for this processor is one of them
-		s.lib("t/" + platform + "/" + libDir + "/libt.so")
+	// The loader's name for this processor is one of them; same compares with it.
+	var want []string
+	for _, platform := range []string{"x86_64", "haswell", "xeon_phi"} {
+		name := "t/" + platform + "/" + libDir + "/libt.so"
+		s.lib(name)
+		want = append(want, name)
 	}
 	r := s.same(s.prog("prog", "-L@t/x86_64/"+libDir, "-lt", asRunpath+"@t/$PLATFORM/$LIB"))
-	if got := s.names(r); !strings.HasSuffix(got, "/"+libDir+"/libt.so") {
-		t.Errorf("libraries %q", got)
+	if got := s.names(r); !slices.Contains(want, got) {
+		t.Errorf("libraries %q, want one of %q", got, want)
 	}
 }
 

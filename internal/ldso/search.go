@@ -57,6 +57,7 @@ type loader struct {
 	musDirs *[]string
 	cache   *cache
 	levels  *[]string // glibc-hwcaps that the processor has
+	x86Name string    // what $PLATFORM stands for; empty: not looked at yet
 }
 
 func (l *loader) run() {

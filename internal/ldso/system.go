@@ -136,10 +136,13 @@ func (l *loader) libName() string {
 func (l *loader) platform() string {
 	switch l.main.machine {
 	case emX86:
-		if name := x86Processor().platform(); bytes.Contains(l.loaderText(), []byte("\x00"+name+"\x00")) {
-			return name
+		if l.x86Name == "" {
+			l.x86Name = "x86_64" // of the kernel
+			if name := x86Processor().platform(); bytes.Contains(l.loaderText(), []byte("\x00"+name+"\x00")) {
+				l.x86Name = name
+			}
 		}
-		return "x86_64" // of the kernel
+		return l.x86Name
 	case em386:
 		return "i686"
 	case emAArch64:
