@@ -120,7 +120,7 @@ func (s surroundings) front() []string {
 
 // traced reports whether somebody traces this process (ptrace).
 func traced() bool {
-	for line := range strings.Lines(string(readHead("/proc/self/status", make([]byte, 4096), 0))) {
+	for line := range strings.Lines(string(readOnce("/proc/self/status", make([]byte, 4096), 0))) {
 		if value, ok := strings.CutPrefix(line, "TracerPid:"); ok {
 			pid, _ := strconv.Atoi(strings.TrimSpace(value))
 			return pid > 0

@@ -122,8 +122,8 @@ const buildFacts = 16 << 10
 // isWrapper tells other copies of this command, also of other versions. They
 // are static, which launchers are not, so that hardly a file is read twice.
 func isWrapper(path string) bool {
-	at, ok := staticData(readHead(path, make([]byte, 4096), 0))
-	return ok && bytes.Contains(readHead(path, make([]byte, buildFacts), at), marker())
+	at, ok := staticData(readOnce(path, make([]byte, 4096), 0))
+	return ok && bytes.Contains(readOnce(path, make([]byte, buildFacts), at), marker())
 }
 
 // staticData returns where in its file the first segment is that a program can
@@ -156,7 +156,7 @@ func staticData(head []byte) (at int64, ok bool) {
 }
 
 // isScript reports whether a program is no ELF file, but, most likely, a script.
-func isScript(path string) bool { return string(readHead(path, make([]byte, 4), 0)) != "\x7fELF" }
+func isScript(path string) bool { return string(readOnce(path, make([]byte, 4), 0)) != "\x7fELF" }
 
 // replaced returns how often programs of that name have taken our place before
 // we were called; see [standin.ReplacedVariable].

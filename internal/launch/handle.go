@@ -50,7 +50,7 @@ func (h *sideHandle) start(w *wrapper) error {
 	}
 	attr := &syscall.ProcAttr{Env: w.Environ, Files: files}
 	argv := []string{standin.CommandName, standin.SideCommand}
-	if h.restarts == 0 && !w.awaitsRecord() {
+	if h.restarts == 0 && w.patience(0, false) == 0 { // nobody waits for it
 		argv = append(argv, standin.SideYields)
 	}
 	pid, err := syscall.ForkExec("/proc/self/exe", argv, attr)

@@ -40,7 +40,7 @@ func ancestors() []process {
 }
 
 func readProcess(pid int, buf []byte) (process, bool) {
-	text := readHead("/proc/"+strconv.Itoa(pid)+"/stat", buf, 0)
+	text := readOnce("/proc/"+strconv.Itoa(pid)+"/stat", buf, 0)
 	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
 	if open < 0 || end < open {
 		return process{}, false
@@ -68,9 +68,9 @@ func (p process) executable() string {
 	return strings.TrimSuffix(path, " (deleted)")
 }
 
-// readHead reads what a file gives at once from an offset on, into buf: of a file of
+// readOnce reads what a file gives at once from an offset on, into buf: of a file of
 // proc(5) that is all, if there is room.
-func readHead(path string, buf []byte, at int64) []byte {
+func readOnce(path string, buf []byte, at int64) []byte {
 	fd, err := openSmall(path)
 	if err != nil {
 		return nil

@@ -136,7 +136,7 @@ func (w *wrapper) continued(g *group) bool {
 
 // end sees to the end record and ends as the program did.
 func (w *wrapper) end(e ending) int {
-	if !w.side.finish(e, w.patience(e.at)) {
+	if !w.side.finish(e, w.patience(e.at.Sub(w.launch.start), w.side.ready)) {
 		w.recordAlone(e)
 	}
 	if e.signal != 0 {
@@ -146,26 +146,20 @@ func (w *wrapper) end(e ending) int {
 	return e.status
 }
 
-// patience is how long our end may be held up for the end record. A side job
-// that has hardly begun goes on without us, so that a program which ends at once
-// is not kept for as long again; but nothing may come on a terminal after our
-// end.
-func (w *wrapper) patience(end time.Time) time.Duration {
+// patience is how long our end may be held up for the end record of a program that
+// ran for a time. A side job that is not ready, having hardly begun, goes on without
+// us, so that a program which ends at once is not kept for as long again; but
+// nothing may come on a terminal after our end.
+func (w *wrapper) patience(ran time.Duration, ready bool) time.Duration {
 	switch {
 	case w.config.EndWait != nil:
 		return time.Duration(*w.config.EndWait)
-	case w.awaitsRecord():
+	case w.config.Transport == emit.TransportStdout || w.getenv("XALT_TRACING") != "":
 		return emit.DefaultEndWait
-	case !w.side.ready:
+	case !ready:
 		return 0
 	}
-	return min(max(end.Sub(w.launch.start), 0), emit.DefaultEndWait)
-}
-
-// awaitsRecord reports whether our end is held up for the end record however
-// short the program was.
-func (w *wrapper) awaitsRecord() bool {
-	return w.config.EndWait != nil && *w.config.EndWait > 0 || w.config.Transport == emit.TransportStdout || w.getenv("XALT_TRACING") != ""
+	return min(max(ran, 0), emit.DefaultEndWait)
 }
 
 // recordAlone sends the end record without a side job.
