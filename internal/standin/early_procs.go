@@ -2,7 +2,11 @@
 
 package standin
 
-import "unsafe"
+import (
+	"slices"
+	"strings"
+	"unsafe"
+)
 
 // Go's runtime makes room for each processor of a node, and starts threads for
 // many of them: where there are 256, that takes ten times as long as all that we
@@ -46,21 +50,17 @@ func earlyProcessors(kept *unsafe.Pointer) {
 
 // originalEnviron is environ without what earlyProcessors did to it.
 func originalEnviron(environ []string) []string {
-	if !earlyProcessorsSet {
+	i := slices.IndexFunc(environ, func(e string) bool { return strings.HasPrefix(e, processorsVariable) })
+	switch {
+	case !earlyProcessorsSet || i < 0:
 		return environ
+	case earlyProcessorsWas == nil:
+		return slices.Delete(environ, i, i+1)
 	}
-	for i, e := range environ {
-		if len(e) >= len(processorsVariable) && e[:len(processorsVariable)] == processorsVariable {
-			if earlyProcessorsWas == nil {
-				return append(environ[:i], environ[i+1:]...)
-			}
-			n := 0
-			for earlyByte(earlyProcessorsWas, n) != 0 {
-				n++
-			}
-			environ[i] = string(unsafe.Slice((*byte)(earlyProcessorsWas), n))
-			return environ
-		}
+	n := 0
+	for earlyByte(earlyProcessorsWas, n) != 0 {
+		n++
 	}
+	environ[i] = string(unsafe.Slice((*byte)(earlyProcessorsWas), n))
 	return environ
 }
