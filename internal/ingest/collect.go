@@ -313,8 +313,6 @@ func blockIdentity(g *xalt.Group, p xalt.Part) xalt.Identity {
 	return xalt.ContentIdentity(fmt.Sprintf("block %s %d", g.ID, p.Index), []byte(g.Key), p.Value)
 }
 
-var fateNames = [...]string{"unknown", "taken", "filtered", "dead", "block"}
-
 func (c *collector) dead(d DeadLetter) {
 	d.Detail = xalt.Storable(d.Detail)
 	c.batch.bytes += len(d.Raw) + rowBytes

@@ -173,6 +173,8 @@ const (
 	spareParts   = 256
 )
 
+var fateNames = [...]string{"unknown", "taken", "filtered", "dead", "block"}
+
 // record decodes a record's text and puts its rows, or a dead letter, into the
 // batch.
 func (c *collector) record(r *ready) {
