@@ -29,7 +29,7 @@ func BenchmarkLink(b *testing.B) {
 	p.write("a.cc", "#include <iostream>\nint main() { std::cout << \"hello\" << std::endl; }\n")
 	p.must("gcc", "-c", "a.c")
 	p.must("g++", "-c", "a.cc", "-o", "acc.o")
-	objects := p.objects()
+	objects := p.objects(300)
 	for _, ld := range []string{"bfd", "gold", "lld", "mold"} {
 		for _, c := range []struct {
 			name, compiler string
@@ -70,8 +70,8 @@ func BenchmarkLink(b *testing.B) {
 
 // BenchmarkLinkAlone measures what the wrapper takes beside a large link: the linker
 // is testdata/replay, which takes no time, with the wrapper before it and without, in
-// turn. It reports that as a share of what the large link of [BenchmarkLink] takes the
-// real linker. What the watermark adds to the linker's own work is not in it.
+// turn. It reports that as a share of what such a link takes the real linker: the large
+// one of [BenchmarkLink], and one of four times as many objects. What the watermark adds to the linker's own work is not in it.
 func BenchmarkLinkAlone(b *testing.B) {
 	p := newPlace(b)
 	dir := b.TempDir()
@@ -82,10 +82,16 @@ func BenchmarkLinkAlone(b *testing.B) {
 	p.env = append(p.env, "XALT_WRAP_CONFIG="+config, "HOME="+dir, "REPLAY="+filepath.Join(dir, "made"))
 	p.write("a.c", hello)
 	p.must("gcc", "-c", "a.c")
-	objects := p.objects()
-	for _, ld := range []string{"bfd", "gold", "lld", "mold"} {
-		b.Run(ld, func(b *testing.B) {
-			args := append([]string{"-fuse-ld=" + ld, "-o", "out"}, objects...)
+	objects := p.objects(1200)
+	for _, c := range []struct {
+		ld    string
+		count int
+	}{{"bfd", 300}, {"gold", 300}, {"lld", 300}, {"mold", 300}, {"bfd", 1200}, {"gold", 1200}, {"lld", 1200}, {"mold", 1200}} {
+		b.Run(fmt.Sprintf("%s %d", c.ld, c.count), func(b *testing.B) {
+			args := append([]string{"-fuse-ld=" + c.ld, "-o", "out", "a.o"}, objects[:c.count]...)
+			if err := os.RemoveAll(filepath.Join(dir, "made")); err != nil { // it is another link
+				b.Fatal(err)
+			}
 			var plain []float64
 			for range 5 {
 				plain = append(plain, p.timed(b, "gcc", args...)[0])
@@ -181,7 +187,7 @@ func median(x []float64) float64 {
 }
 
 // objects makes many objects from one by renaming its symbols.
-func (p *place) objects() (names []string) {
+func (p *place) objects(count int) (names []string) {
 	p.t.Helper()
 	var b strings.Builder
 	for i := range 300 {
@@ -189,7 +195,7 @@ func (p *place) objects() (names []string) {
 	}
 	p.write("many.c", b.String())
 	p.must("gcc", "-g", "-O1", "-ffunction-sections", "-c", "many.c")
-	for i := range 300 {
+	for i := range count {
 		name := fmt.Sprintf("many%d.o", i)
 		p.must("objcopy", fmt.Sprintf("--prefix-symbols=p%d_", i), "many.o", name)
 		names = append(names, name)
