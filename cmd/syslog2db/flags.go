@@ -118,8 +118,11 @@ func (d *database) open(ctx context.Context, create bool, stderr io.Writer) (*st
 		useServer()
 	}
 	db, err := store.Open(ctx, a, o)
-	if errors.Is(err, store.ErrZone) {
+	switch {
+	case errors.Is(err, store.ErrZone):
 		return nil, cli.UsageError("%w", err)
+	case errors.Is(err, store.ErrZoneName):
+		return nil, cli.UsageError("%w: give --timezone", err)
 	}
 	return db, err
 }

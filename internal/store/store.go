@@ -114,28 +114,33 @@ func (db *DB) prepare(ctx context.Context, o Options) error {
 
 // setZone reads the database's time zone, and stores it the first time.
 func (db *DB) setZone(ctx context.Context, o Options) error {
-	zone := o.Zone
-	if zone == nil {
-		zone = time.Local
-	}
-	name := zoneName(zone)
 	const query = "SELECT value FROM ingest_meta WHERE name = 'timezone'"
 	var stored string
 	err := db.row(ctx, db.sql, query, nil, &stored)
 	if errors.Is(err, sql.ErrNoRows) && o.Create {
+		name, err := zoneName(o.Zone)
+		if err != nil {
+			return err
+		}
 		for _, meta := range [...][2]string{{"timezone", name}, {"lock", ""}} {
 			_, err = db.exec(ctx, db.sql, "INSERT INTO ingest_meta (name, value) VALUES (?, ?)"+db.dialect.keep([]string{"name"}), meta[0], meta[1])
 			if err != nil {
 				return fmt.Errorf("store the time zone: %w", err)
 			}
 		}
-		err = db.row(ctx, db.sql, query, nil, &stored) // another process may have been faster
-	}
-	if err != nil {
+		if err := db.row(ctx, db.sql, query, nil, &stored); err != nil { // another process may have been faster
+			return fmt.Errorf("read the time zone: %w", err)
+		}
+	} else if err != nil {
 		return fmt.Errorf("read the time zone: %w", err)
 	}
-	if o.Zone != nil && stored != name {
-		return fmt.Errorf("%w: %s, not %s", ErrZone, stored, name)
+	if o.Zone != nil {
+		switch name, err := zoneName(o.Zone); {
+		case err != nil:
+			return err
+		case name != stored:
+			return fmt.Errorf("%w: %s, not %s", ErrZone, stored, name)
+		}
 	}
 	if db.zone, err = time.LoadLocation(stored); err != nil {
 		return fmt.Errorf("the database's time zone: %w", err)
@@ -200,14 +205,6 @@ func identityArg(id xalt.Identity) []byte { return id[:] }
 func hashArg(h ingest.Hash) []byte        { return h[:] }
 func idArg(id int64) int64                { return id }
 func textArg(s string) string             { return s }
-
-// zoneName returns a name that LoadLocation understands.
-func zoneName(zone *time.Location) string {
-	if name := zone.String(); name != "Local" {
-		return name
-	}
-	return localZoneName()
-}
 
 // dateText reads a date and time as text, whatever the driver makes of it.
 type dateText struct{ to *string }
