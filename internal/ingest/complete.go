@@ -204,6 +204,9 @@ func decode(d *xalt.Decoder, r *ready) (rec decoded) {
 // add puts a record's rows, or a dead letter, into the batch.
 func (c *collector) add(rec *decoded, r *ready) {
 	c.batch.records++
+	if rec.err == nil {
+		rec.err = c.resolver.fits(&rec.Record, len(r.text))
+	}
 	if err := rec.err; err != nil {
 		c.batch.counts.Records.Dead++
 		c.opts.debug("dead letter", "reason", ReasonRecord, "source", r.source, "line", r.line, "key", r.key, "err", err)

@@ -100,6 +100,9 @@ func (c *collector) raiseText(r *ready) error {
 		return nil // another letter has brought it
 	}
 	rec := c.decode(r)
+	if rec.err == nil {
+		rec.err = c.resolver.fits(&rec.Record, len(r.text))
+	}
 	if rec.err != nil {
 		return fmt.Errorf("%w: %w", ErrStillDead, rec.err)
 	}

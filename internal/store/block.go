@@ -384,7 +384,8 @@ func (db *DB) Clock(ctx context.Context, atLeast int64) (int64, error) {
 }
 
 // writeDead stores dead letters. One is named by its reason and its bytes; of a
-// group there is one only, the last.
+// group there is one only, the last. Of bytes that are more than a database takes,
+// the beginning is kept, and the letter says so.
 func (w *writer) writeDead(ctx context.Context, b *ingest.Batch) error {
 	gone := make([]int64, len(b.Raised))
 	for i, r := range b.Raised {
@@ -438,13 +439,17 @@ func (w *writer) writeDead(ctx context.Context, b *ingest.Batch) error {
 		}
 		there[sums[i]] = true
 		w.outcome.NewDead++
-		if size += len(d.Raw); size > deadBytes {
+		raw, detail := d.Raw, d.Detail
+		if most := w.db.dialect.maxBytes; len(raw) > most {
+			raw, detail = raw[:most], fmt.Sprintf("%s; only the first %d of %d bytes are kept", detail, most, len(raw))
+		}
+		if size += len(raw); size > deadBytes {
 			if err := w.db.insert(ctx, w.tx, "dead_letter", columns, rows, ""); err != nil {
 				return err
 			}
-			rows, size = rows[:0], len(d.Raw)
+			rows, size = rows[:0], len(raw)
 		}
-		rows = append(rows, []any{sums[i][:], group, d.Reason, d.Detail, d.Kind, d.Syshost, d.Key, d.Source, d.Line, w.stamp, notNil(d.Raw)})
+		rows = append(rows, []any{sums[i][:], group, d.Reason, detail, d.Kind, d.Syshost, d.Key, d.Source, d.Line, w.stamp, notNil(raw)})
 	}
 	return w.db.insert(ctx, w.tx, "dead_letter", columns, rows, "")
 }

@@ -20,6 +20,7 @@ type dialect struct {
 	sign      string   // leaves a word for the next lock to read; empty: no need to
 	aside     bool     // two connections write faster than one
 	maxParams int      // in one statement
+	maxBytes  int      // of a value
 	// numbered placeholders ($1) instead of "?".
 	numbered bool
 	// arrays can be parameters.

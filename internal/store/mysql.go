@@ -22,6 +22,8 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/klauspost/compress/zlib"
+
+	"xaltpipe/internal/ingest"
 )
 
 // mysqlDialect is MySQL's and MariaDB's; what the servers differ in is filled
@@ -38,6 +40,7 @@ var mysqlDialect = dialect{
 	sign:      signRow,
 	aside:     true,
 	maxParams: 65535,
+	maxBytes:  ingest.MaxTexts,
 	upsert: func(_, columns []string) string {
 		var set []string
 		for _, c := range columns {
@@ -135,9 +138,10 @@ func openMySQL(ctx context.Context, a Address, tell func(error)) (*sql.DB, diale
 	pool := sql.OpenDB(greeted{connector})
 	pool.SetMaxOpenConns(4)
 	var version, localInfile string
+	var packet int
 	server := &DB{name: a.String(), dialect: d, now: time.Now, tell: tell}
 	err = server.retryFor(ctx, openTotal, func() error {
-		return pool.QueryRowContext(ctx, "SELECT VERSION(), @@local_infile").Scan(&version, &localInfile)
+		return pool.QueryRowContext(ctx, "SELECT VERSION(), @@local_infile, @@max_allowed_packet").Scan(&version, &localInfile, &packet)
 	})
 	if err != nil {
 		pool.Close()
@@ -151,6 +155,7 @@ func openMySQL(ctx context.Context, a Address, tell func(error)) (*sql.DB, diale
 	d.types.Options = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARSET=utf8mb4 COLLATE=" + collation
 	d.types.Clustered = d.types.Options
 	d.packer = &packer{}
+	d.maxBytes = min(d.maxBytes, packet/4*3) // the rest is for what goes with them
 	d.bulkWay = "INSERT of many rows, as the server has local_infile off"
 	if localInfile == "1" {
 		d.bulk, d.bulkWay = loadData, "LOAD DATA LOCAL"
@@ -349,10 +354,12 @@ func unpack(packed []byte) (string, error) {
 // classifyMySQL sorts errors by the server's numbers.
 func classifyMySQL(err error) errorClass {
 	var my *mysql.MySQLError
-	if errors.Is(err, mysql.ErrInvalidConn) {
+	switch {
+	case errors.Is(err, mysql.ErrInvalidConn):
 		return transient
-	}
-	if !errors.As(err, &my) {
+	case errors.Is(err, mysql.ErrPktTooLarge):
+		return badData
+	case !errors.As(err, &my):
 		return classifyConnection(err)
 	}
 	switch my.Number {
@@ -361,6 +368,10 @@ func classifyMySQL(err error) errorClass {
 		return transient
 	case 1048, 1062, 1153, 1264, 1292, 1366, 1406, 1411, 1690, 3819, 3988, 4025:
 		return badData
+	case 1105: // anything; among others a value that is too long for a statement
+		if strings.Contains(my.Message, "max_allowed_packet") {
+			return badData
+		}
 	}
 	return fatal
 }

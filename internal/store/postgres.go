@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"xaltpipe/internal/ingest"
 )
 
 var postgres = dialect{
@@ -40,6 +42,7 @@ var postgres = dialect{
 			table, assignments(columns), join(values), more, join(names), table, key, len(columns))
 	},
 	maxParams:     65535,
+	maxBytes:      ingest.MaxTexts,
 	numbered:      true,
 	arrays:        true,
 	savepoints:    true,

@@ -27,6 +27,37 @@ const (
 // without it.
 var errBulk = errors.New("bulk load is not complete")
 
+// errTooLong: a value is longer than the database takes. A server must not see it:
+// MariaDB refuses what the same prepared statement is given afterwards, too.
+var errTooLong = errors.New("a value is too long for the database")
+
+// classify sorts an error of the database or of what was to be sent to it.
+func (db *DB) classify(err error) errorClass {
+	if errors.Is(err, errTooLong) {
+		return badData
+	}
+	return db.dialect.classify(err)
+}
+
+// fit looks for values that are too long.
+func (db *DB) fit(table string, rows [][]any) error {
+	for _, row := range rows {
+		for _, v := range row {
+			n := 0
+			switch v := v.(type) {
+			case string:
+				n = len(v)
+			case []byte:
+				n = len(v)
+			}
+			if n > db.dialect.maxBytes {
+				return fmt.Errorf("%w: %d bytes for a column of %s, at most %d", errTooLong, n, table, db.dialect.maxBytes)
+			}
+		}
+	}
+	return nil
+}
+
 // classifyConnection sorts errors that come from the driver or the network.
 func classifyConnection(err error) errorClass {
 	var network net.Error
@@ -67,7 +98,7 @@ func (db *DB) retryFor(ctx context.Context, total time.Duration, f func() error)
 			return nil
 		case ctx.Err() != nil && !errors.Is(err, ctx.Err()): // a driver may only know that its connection is closed
 			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		case ctx.Err() != nil || db.dialect.classify(err) != transient:
+		case ctx.Err() != nil || db.classify(err) != transient:
 			return err
 		}
 		waited := db.now().Sub(began)
@@ -115,7 +146,7 @@ func (db *DB) Write(ctx context.Context, b *ingest.Batch) (outcome ingest.Outcom
 		}
 	}()
 	outcome, err = db.writeOnce(ctx, b)
-	if err == nil || db.dialect.classify(err) != badData || b.Records() == 0 {
+	if err == nil || db.classify(err) != badData || b.Records() == 0 {
 		return outcome, err
 	}
 	if !b.HasOrigins() {
@@ -142,7 +173,7 @@ func (db *DB) bisect(ctx context.Context, b, rest *ingest.Batch, refusal error) 
 	one, other := b.Halve()
 	for _, half := range [...]*ingest.Batch{one, other} {
 		outcome, err := db.writeOnce(ctx, half)
-		if err != nil && db.dialect.classify(err) == badData {
+		if err != nil && db.classify(err) == badData {
 			outcome, err = db.bisect(ctx, half, rest, err)
 		}
 		total.Add(outcome)
@@ -170,7 +201,7 @@ func (db *DB) retryWrite(ctx context.Context, write func(slow bool) error) error
 	slow := false
 	return db.retry(ctx, func() error {
 		err := write(slow)
-		if !slow && (errors.Is(err, errBulk) || err != nil && db.trusted && db.dialect.classify(err) == badData) {
+		if !slow && (errors.Is(err, errBulk) || err != nil && db.trusted && db.classify(err) == badData) {
 			slow = true
 			err = write(slow)
 		}

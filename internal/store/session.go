@@ -356,6 +356,9 @@ const bulkRows = 16
 // insert adds rows, many a statement; suffix is what follows the values. Rows
 // without a suffix are not there yet.
 func (db *DB) insert(ctx context.Context, q querier, table string, columns []string, rows [][]any, suffix string) error {
+	if err := db.fit(table, rows); err != nil {
+		return err
+	}
 	if s, ok := q.(*session); ok {
 		if err := s.settle(); err != nil {
 			return err
@@ -408,7 +411,7 @@ func (db *DB) insertNew(ctx context.Context, c *connection, table string, column
 	err := db.insert(ctx, c, table, columns, rows, "")
 	end := "RELEASE SAVEPOINT bulk"
 	if err != nil {
-		if !errors.Is(err, errBulk) && db.dialect.classify(err) != badData {
+		if !errors.Is(err, errBulk) && db.classify(err) != badData {
 			return err
 		}
 		end = "ROLLBACK TO SAVEPOINT bulk"

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	sqlitedriver "modernc.org/sqlite" // the driver "sqlite"
+
+	"xaltpipe/internal/ingest"
 )
 
 var sqlite = dialect{
@@ -27,6 +29,7 @@ var sqlite = dialect{
 	begin:         []string{"BEGIN IMMEDIATE"},
 	lock:          "PRAGMA data_version",
 	maxParams:     32766,
+	maxBytes:      ingest.MaxTexts,
 	transactional: true,
 	upsert: func(key, columns []string) string {
 		var set []string

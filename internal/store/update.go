@@ -62,6 +62,9 @@ func (w *writer) update(ctx context.Context, table, key string, columns []string
 	if len(rows) == 0 {
 		return nil
 	}
+	if err := w.db.fit(table, rows); err != nil {
+		return err
+	}
 	d := &w.db.dialect
 	if d.updateOne != nil {
 		w.tx.later(func(c *connection) error { return d.updateOne(ctx, c, table, key, columns, rows) })
