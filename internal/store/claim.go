@@ -355,12 +355,13 @@ func (w *writer) loadClaims(ctx context.Context, runs []ingest.Run) (map[string]
 		}
 	}
 	columns := strings.Join(runColumns(&w.db.dialect), ", ")
-	// What is in run_conflict is in xalt_run, too.
-	uuids, err := w.notNewer(ctx, uuids)
-	if err != nil {
-		return nil, fmt.Errorf("look up xalt_run: %w", err)
-	}
 	tables, err := w.unlessEmpty(ctx, "xalt_run", "run_conflict")
+	if err != nil {
+		return nil, err
+	}
+	// A row of run_conflict may have lost its row of xalt_run, to somebody who deleted
+	// old runs.
+	uuids, err = w.notNewer(ctx, uuids, tables)
 	if err != nil {
 		return nil, err
 	}
@@ -385,20 +386,27 @@ func (w *writer) loadClaims(ctx context.Context, runs []ingest.Run) (map[string]
 	return claims, nil
 }
 
-// notNewer returns those of the runs, in order, that may be stored: most are newer
-// than all that are, see [gap].
-func (w *writer) notNewer(ctx context.Context, uuids []string) ([]string, error) {
+// notNewer returns those of the runs, in order, that may be in one of the tables:
+// most are newer than all that are, see [gap].
+func (w *writer) notNewer(ctx context.Context, uuids, tables []string) ([]string, error) {
 	slices.Sort(uuids)
-	var last string
-	err := w.db.row(ctx, w.tx, "SELECT run_uuid FROM xalt_run WHERE run_uuid <= ? ORDER BY run_uuid DESC LIMIT 1", []any{uuids[len(uuids)-1]}, &last)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
+	most := 0
+	for _, table := range tables {
+		var last string
+		err := w.db.row(ctx, w.tx, "SELECT run_uuid FROM "+table+" WHERE run_uuid <= ? ORDER BY run_uuid DESC LIMIT 1", []any{uuids[len(uuids)-1]}, &last)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up %s: %w", table, err)
+		}
+		n, found := slices.BinarySearch(uuids, last)
+		if found {
+			n++
+		}
+		most = max(most, n)
 	}
-	n, found := slices.BinarySearch(uuids, last)
-	if found {
-		n++
-	}
-	return uuids[:n], err
+	return uuids[:most], nil
 }
 
 // storeClaims writes changed claims with their sets.

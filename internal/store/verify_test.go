@@ -308,3 +308,33 @@ func TestVerifyWhileWriting(t *testing.T) {
 		}
 	})
 }
+
+// TestLostMain deletes the row of xalt_run of a run that has another claim, as a site
+// does that forgets old runs: the other one takes its place when more of it comes.
+func TestLostMain(t *testing.T) {
+	record := func(role string, start, end int) string {
+		return strings.Join(oracle.Lines("run", "mach", "run_"+role+"_"+uuidC, fmt.Sprintf(
+			`{"crc":"0xFFFF","cmdlineA":["a"],"hash_id":"h","libA":[["/l/%[1]s.so","0"]],"ptA":[],"envT":{},"userT":{"run_uuid":"%[2]s","syshost":"mach","user":"u","exec_path":"/p/a"},`+
+				`"userDT":{"start_time":%[3]d,"end_time":%[4]d},"xaltLinkT":{}}`, role, uuidC, start, end), 512), "\n") + "\n"
+	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		read := func(log string) {
+			t.Helper()
+			if err := ingest.New(db, ingest.Options{Zone: db.Zone()}).Run(t.Context(), []string{"-"}, strings.NewReader(log)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read(record("strt", 1700000000, 0) + record("strt", 1795000000, 0))
+		reader := d.Open(t)
+		if _, err := reader.ExecContext(t.Context(), "DELETE FROM xalt_run WHERE date < '2026-01-01'"); err != nil {
+			t.Fatal(err)
+		}
+		read(record("fini", 1795000000, 1795000010))
+		var runs, conflicts int
+		err := reader.QueryRowContext(t.Context(), "SELECT (SELECT COUNT(*) FROM xalt_run WHERE start_digest IS NOT NULL AND end_digest IS NOT NULL), (SELECT COUNT(*) FROM run_conflict)").Scan(&runs, &conflicts)
+		if err != nil || runs != 1 || conflicts != 0 {
+			t.Errorf("%d runs with start and end, %d conflicts, %v, want 1 and 0", runs, conflicts, err)
+		}
+	})
+}
