@@ -180,7 +180,7 @@ func openSQLite(path string, create bool) (*sql.DB, error) {
 // begins anew.
 const (
 	checkpointPages = 1000
-	maxLogPages     = 4000
+	maxLogPages     = 8000
 )
 
 // checkpoint copies SQLite's log into the database after a commit, beside the
