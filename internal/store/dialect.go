@@ -16,6 +16,7 @@ type dialect struct {
 
 	writer    string   // prepares the connection that writes; empty: nothing to do
 	begin     []string // begins a transaction that will write
+	beginLook []string // begins one that only reads, and sees what is there at one moment
 	lock      string   // serialises writers, as the first statement of a transaction, if begin does not; tells whether others have written
 	sign      string   // leaves a word for the next lock to read; empty: no need to
 	aside     bool     // two connections write faster than one

@@ -36,6 +36,7 @@ var mysqlDialect = dialect{
 		date: "CAST(%s AS DATE)",
 	},
 	begin:     []string{"SET TRANSACTION ISOLATION LEVEL READ COMMITTED", "START TRANSACTION"},
+	beginLook: []string{"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION READ ONLY"},
 	lock:      lockRow,
 	sign:      signRow,
 	aside:     true,

@@ -27,11 +27,12 @@ var postgres = dialect{
 		Hash: "BYTEA", Blob: "BYTEA", Packed: `TEXT COLLATE "C"`, User: `"user"`, quote: `"`, hashIndex: true,
 		date: "CAST(%s AS date)",
 	},
-	begin: []string{"BEGIN ISOLATION LEVEL READ COMMITTED"},
-	lock:  lockRow,
-	sign:  signRow,
-	aside: true,
-	typed: func(t string) string { return "?::" + t },
+	begin:     []string{"BEGIN ISOLATION LEVEL READ COMMITTED"},
+	beginLook: []string{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
+	lock:      lockRow,
+	sign:      signRow,
+	aside:     true,
+	typed:     func(t string) string { return "?::" + t },
 	updateQuery: func(table, key string, columns, values []string, n int) string {
 		names := make([]string, len(values))
 		for i := range names {

@@ -33,12 +33,19 @@ const maxStatements = 300
 
 // transact runs f in a transaction of the writer. One runs at a time.
 func (db *DB) transact(ctx context.Context, f func(*session) error) error {
-	return db.transactOn(ctx, &db.writer, f)
+	return db.transactOn(ctx, &db.writer, true, f)
 }
 
-// transactOn runs f in a transaction of a session; it is the only place that
-// begins one.
-func (db *DB) transactOn(ctx context.Context, s *session, f func(*session) error) (err error) {
+// look runs f in a transaction of the writer's connection that only reads: f sees
+// the database as it is at one moment, waits for no writer, and needs no more
+// than a reader's rights and a server that takes no changes.
+func (db *DB) look(ctx context.Context, f func(*session) error) error {
+	return db.transactOn(ctx, &db.writer, false, f)
+}
+
+// transactOn runs f in a transaction of a session, which writes or only looks; it
+// is the only place that begins one.
+func (db *DB) transactOn(ctx context.Context, s *session, writes bool, f func(*session) error) (err error) {
 	defer func() { err = explain(err) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +68,11 @@ func (db *DB) transactOn(ctx context.Context, s *session, f func(*session) error
 			s.rollback()
 		}
 	}()
-	for _, begin := range db.dialect.begin {
+	begins := db.dialect.begin
+	if !writes {
+		begins = db.dialect.beginLook
+	}
+	for _, begin := range begins {
 		if _, err := s.conn.ExecContext(ctx, begin); err != nil {
 			return err
 		}
@@ -72,7 +83,11 @@ func (db *DB) transactOn(ctx context.Context, s *session, f func(*session) error
 	if _, err := s.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	committed, db.wrote = true, true
+	committed = true
+	if !writes {
+		return nil
+	}
+	db.wrote = true
 	if db.dialect.committed != nil {
 		db.dialect.committed(db, ctx)
 	}

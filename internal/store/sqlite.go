@@ -27,6 +27,7 @@ var sqlite = dialect{
 	// KiB of pages, of which the driver takes twice as much; committed sees to the log.
 	writer:        "PRAGMA cache_size(-8192); PRAGMA wal_autocheckpoint(0); PRAGMA temp_store(MEMORY)",
 	begin:         []string{"BEGIN IMMEDIATE"},
+	beginLook:     []string{"BEGIN DEFERRED"},
 	lock:          "PRAGMA data_version",
 	maxParams:     32766,
 	maxBytes:      ingest.MaxTexts,

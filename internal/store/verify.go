@@ -14,8 +14,8 @@ import (
 // The database has no foreign keys, which made loading several times as slow
 // (docs: STORAGE, section 1). Verify looks for what they, and the rules of claims and of ids
 // derived from content, promise. It reads in chunks, so its memory does not
-// grow with the database; what it finds it makes sure of as the only writer
-// where it could be a change of the moment.
+// grow with the database; what could be a change of the moment it looks at in one
+// transaction. Only to mend does it write, and wait for other writers.
 
 // Finding is one thing that is wrong.
 type Finding struct {
@@ -56,7 +56,6 @@ type verifier struct {
 	report VerifyReport
 	check  *Check
 	merged map[[6]int64]bool // sets of a row, its start and its end that are well
-	alone  bool              // the lock row is missing: nobody can write, nobody need be waited for
 }
 
 // Verify checks that the database is whole, and with repair mends what can be
@@ -163,7 +162,6 @@ func (v *verifier) meta(ctx context.Context) error {
 		f.Repaired = true
 		v.check.Repaired++
 	}
-	v.alone = !f.Repaired
 	v.check.Findings = append(v.check.Findings, f)
 	return nil
 }

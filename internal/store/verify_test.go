@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"cmp"
+	"context"
 	"database/sql"
 	"fmt"
 	"os"
@@ -77,11 +79,35 @@ func (e *editor) exec(format string, args ...any) {
 }
 
 // bytes is 16 bytes as a literal.
-func (e *editor) bytes() string {
+func (e *editor) bytes() string { return e.literal("0123456789abcdef") }
+
+func (e *editor) literal(hash string) string {
 	if e.kind == "postgres" {
-		return `'\x00112233445566778899aabbccddeeff'::bytea`
+		return fmt.Sprintf(`'\x%x'::bytea`, hash)
 	}
-	return "X'00112233445566778899aabbccddeeff'"
+	return fmt.Sprintf("X'%x'", hash)
+}
+
+// changedClaim changes a column of the first run's claim, to be undone: which of what
+// a claim consists of was changed is not known. An empty value stands for bytes.
+func changedClaim(name, column, value string) damage {
+	const where = " WHERE run_uuid = '" + uuidA + "'"
+	quoted := func(e *editor) string {
+		if e.kind == "mysql" {
+			return strings.ReplaceAll(column, `"`, "`")
+		}
+		return column
+	}
+	return damage{name, "claim and sets", "xalt_run", func(e *editor) {
+		e.key = e.one("SELECT " + quoted(e) + " FROM xalt_run" + where)
+		e.exec("UPDATE xalt_run SET %s = %s%s", quoted(e), cmp.Or(value, e.bytes()), where)
+	}, func(e *editor) {
+		was := "'" + e.key + "'"
+		if column == "claim" {
+			was = e.literal(e.key)
+		}
+		e.exec("UPDATE xalt_run SET %s = %s%s", quoted(e), was, where)
+	}}
 }
 
 func damages() []damage {
@@ -146,9 +172,10 @@ func damages() []damage {
 		damage{"dangling map", "reference map_id", "xalt_link", func(e *editor) {
 			e.exec("UPDATE xalt_link SET map_id = 1 WHERE link_id = %s", e.one("SELECT MAX(link_id) FROM xalt_link"))
 		}, nil},
-		damage{"claim's hash", "claim and sets", "xalt_run", func(e *editor) {
-			e.exec("UPDATE xalt_run SET claim = %s WHERE run_id = %s", e.bytes(), e.one("SELECT MIN(run_id) FROM xalt_run"))
-		}, nil},
+		changedClaim("claim's hash", "claim", ""),
+		changedClaim("changed program", "exec_path", "'/changed'"),
+		changedClaim("changed user", `"user"`, "'mallory'"),
+		changedClaim("changed start, so that the other claim is the lesser", "start_time", "start_time + 100"),
 		damage{"set of a run", "claim and sets", "run_conflict", func(e *editor) { e.exec("UPDATE run_conflict SET env_set_id = NULL") }, nil},
 		damage{"merged set of a run", "claim and sets", "xalt_run", func(e *editor) {
 			e.exec("UPDATE xalt_run SET object_set_id = (SELECT MIN(set_id) FROM object_set WHERE set_id NOT IN (%s)) WHERE run_uuid = '%s'",
@@ -278,6 +305,31 @@ func TestVerifyCollidingIDs(t *testing.T) {
 	if r, err := db.Verify(t.Context(), false); err != nil || r.Wrong != 0 {
 		t.Errorf("Verify = %+v, %v, want nothing wrong", r, err)
 	}
+}
+
+// TestVerifyWaitsForNobody: what only looks needs no writer's lock, so it works on
+// a server that takes no changes, while another writes for hours as well.
+func TestVerifyWaitsForNobody(t *testing.T) {
+	log := rivals(t)
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		if err := ingest.New(db, options(t)).Run(t.Context(), []string{log}, nil); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := d.Open(t).Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		mustExecConn(t, conn, "BEGIN")
+		mustExecConn(t, conn, "UPDATE ingest_meta SET value = '' WHERE name = 'lock'")
+		defer mustExecConn(t, conn, "ROLLBACK")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if r, err := db.Verify(ctx, false); err != nil || r.Wrong != 0 {
+			t.Errorf("Verify = %+v, %v, want nothing wrong", r, err)
+		}
+	})
 }
 
 // TestVerifyWhileWriting finds nothing wrong in what is being written.

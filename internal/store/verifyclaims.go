@@ -66,8 +66,8 @@ object_set_id, start_object_set_id, end_object_set_id, env_set_id, start_env_set
 func (v *verifier) run(ctx context.Context, table string, r *runRow) error {
 	key := "run_uuid " + r.run.RunUUID
 	if h := claimHash(&r.run); string(h[:]) != string(r.claim) {
-		err := v.found(ctx, Finding{Key: key, Detail: "the claim's hash is not that of its machine, user, start and program"},
-			v.update(ctx, "UPDATE "+table+" SET claim = ? WHERE run_id = ?", h[:], r.id))
+		// With another hash it would look whole, and that it was changed would be forgotten.
+		err := v.found(ctx, Finding{Key: key, Detail: "the claim's hash is not that of its machine, user, start and program", Hopeless: "its hash or one of them was changed; which is not known"}, nil)
 		if err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (v *verifier) run(ctx context.Context, table string, r *runRow) error {
 // unions checks the sets of rows that have merged ones of a start and an end.
 func (v *verifier) unions(ctx context.Context, list []runRow) error {
 	var wrong []string
-	err := v.db.transact(ctx, func(tx *session) error {
+	err := v.db.look(ctx, func(tx *session) error {
 		wrong = wrong[:0]
 		w := &writer{db: v.db, tx: tx}
 		type row struct {
@@ -213,9 +213,6 @@ func isSet[T any](ctx context.Context, w *writer, table string, id int64, want s
 	return string(hash) == string(want.set.Hash[:]), err
 }
 
-// errAsFound ends a transaction that only looked.
-var errAsFound = errors.New("nothing is to be changed")
-
 // runOrder checks that the row of xalt_run is the least claim, and that what
 // was imported and what came from logs are not mixed.
 func (v *verifier) runOrder(ctx context.Context) error {
@@ -229,23 +226,27 @@ func (v *verifier) runOrder(ctx context.Context) error {
 	}, func() error {
 		slices.Sort(uuids)
 		for _, uuid := range slices.Compact(uuids) {
-			detail := ""
+			f := Finding{Key: "run_uuid " + uuid}
 			look := func(w *writer) ([]*claim, []int64, error) {
+				f.Detail, f.Hopeless = "", ""
 				claims, err := w.loadClaims(ctx, []ingest.Run{{Run: &xalt.Run{RunUUID: uuid}}})
 				list := claims[uuid]
 				if err != nil || len(list) == 0 {
 					return nil, nil, err
 				}
+				if slices.ContainsFunc(list, func(c *claim) bool { return c.name != claimHash(&c.run) }) {
+					f.Hopeless = "one of its claims was changed; the order may be right for what it was"
+				}
 				var gone []int64
-				list, gone, detail = orderClaims(list)
+				list, gone, f.Detail = orderClaims(list)
 				return list, gone, nil
 			}
-			err := v.order(ctx, "run_uuid "+uuid, &detail, func(w *writer) error {
+			err := v.order(ctx, &f, func(w *writer) error {
 				_, _, err := look(w)
 				return err
 			}, func(w *writer) error {
 				list, gone, err := look(w)
-				if err != nil || detail == "" {
+				if err != nil || f.Detail == "" || f.Hopeless != "" {
 					return err
 				}
 				list = slices.DeleteFunc(list, func(c *claim) bool { return !c.changed })
@@ -260,27 +261,17 @@ func (v *verifier) runOrder(ctx context.Context) error {
 	})
 }
 
-// order looks as the only writer, and mends what is found.
-func (v *verifier) order(ctx context.Context, key string, detail *string, look, mend func(*writer) error) error {
-	err := v.db.transact(ctx, func(tx *session) error {
-		w := &writer{db: v.db, tx: tx}
-		if !v.alone {
-			if err := w.lock(ctx); err != nil {
-				return err
-			}
-		}
-		if err := look(w); err != nil {
-			return err
-		}
-		return errAsFound
-	})
-	if !errors.Is(err, errAsFound) || *detail == "" {
-		if errors.Is(err, errAsFound) {
-			err = nil
-		}
+// order looks, which fills in the finding, and mends what is found as the only
+// writer, looking again.
+func (v *verifier) order(ctx context.Context, f *Finding, look, mend func(*writer) error) error {
+	err := v.db.look(ctx, func(tx *session) error { return look(&writer{db: v.db, tx: tx}) })
+	if err != nil || f.Detail == "" {
 		return err
 	}
-	return v.found(ctx, Finding{Key: key, Detail: *detail}, mend)
+	if f.Hopeless != "" {
+		mend = nil
+	}
+	return v.found(ctx, *f, mend)
 }
 
 // orderClaims arranges the claims of one run as they should be, and says what
@@ -332,8 +323,9 @@ func (v *verifier) linkOrder(ctx context.Context) error {
 	}, func() error {
 		slices.Sort(uuids)
 		for _, uuid := range slices.Compact(uuids) {
-			detail := ""
+			f := Finding{Key: "uuid " + uuid}
 			look := func(w *writer) ([]*linkRow, []int64, error) {
+				f.Detail = ""
 				links, err := w.loadLinks(ctx, []string{uuid})
 				list := links[uuid]
 				if err != nil || len(list) == 0 {
@@ -341,11 +333,11 @@ func (v *verifier) linkOrder(ctx context.Context) error {
 				}
 				var gone []int64
 				if leaving := arrangeLinks(list); leaving != 0 {
-					gone, detail = append(gone, leaving), "a lesser link than that of xalt_link is here, or xalt_link has no row of it"
+					gone, f.Detail = append(gone, leaving), "a lesser link than that of xalt_link is here, or xalt_link has no row of it"
 				}
 				return list, gone, nil
 			}
-			err := v.order(ctx, "uuid "+uuid, &detail, func(w *writer) error {
+			err := v.order(ctx, &f, func(w *writer) error {
 				_, _, err := look(w)
 				return err
 			}, func(w *writer) error {

@@ -108,7 +108,7 @@ func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (
 // any more but the first one's commit; then it leaves objects that nothing refers
 // to, until the batch is written again.
 func (w *writer) aside(ctx context.Context, steps func(*writer) error) error {
-	return w.db.transactOn(ctx, &w.db.aside, func(s *session) error {
+	return w.db.transactOn(ctx, &w.db.aside, true, func(s *session) error {
 		w.objects = s
 		return errors.Join(steps(w), w.tx.settle())
 	})
