@@ -75,6 +75,6 @@ GRANT SELECT ON xalt.join_run_env TO xalt_read@localhost;
 GRANT SELECT ON xalt.join_link_function TO xalt_read@localhost;
 GRANT SELECT ON xalt.xalt_pkg TO xalt_read@localhost;
 
--- What "syslog2db summary" and "pending" count, without the content.
+-- What "syslog2db summary" and "pending" count and "verify" checks, without the content.
 GRANT SELECT (letter_id) ON xalt.dead_letter TO xalt_read@localhost;
-GRANT SELECT (group_id, idx, copy, state, kind, syshost, `key`, nb, seen, source) ON xalt.ingest_block TO xalt_read@localhost;
+GRANT SELECT (group_id, idx, copy, state, version, kind, syshost, `key`, crc, nb, seen, source) ON xalt.ingest_block TO xalt_read@localhost;

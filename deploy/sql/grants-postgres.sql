@@ -1,15 +1,22 @@
--- Rights in PostgreSQL for the database xalt. Run as its owner, connected to it,
--- once the roles are there and again after every "syslog2db migrate":
+-- Rights in PostgreSQL for the database xalt. An administrator makes the roles and
+-- the database once, in psql:
 --
 --   CREATE ROLE xalt_owner LOGIN; CREATE ROLE xalt_ingest LOGIN; CREATE ROLE xalt_read LOGIN;
 --   CREATE DATABASE xalt OWNER xalt_owner;
+--   \connect xalt
+--   ALTER SCHEMA public OWNER TO xalt_owner;
+--   REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+--
+-- (Before PostgreSQL 15 everybody may make tables in the schema public, and the
+-- database's owner cannot change that.) Then, and again after every "syslog2db
+-- migrate", the owner runs this file:
+--
 --   XALT_DB=postgres://xalt_owner@/xalt syslog2db migrate
---   psql -U xalt_owner -d xalt -f grants-postgres.sql
+--   psql -v ON_ERROR_STOP=1 -U xalt_owner -d xalt -f grants-postgres.sql
 --
 -- xalt_owner makes and changes tables; xalt_ingest reads logs, imports and
 -- repairs, and cannot change the schema; xalt_read asks.
 
-REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO xalt_ingest, xalt_read;
 
 GRANT SELECT ON schema_version TO xalt_ingest, xalt_read;
@@ -30,6 +37,16 @@ GRANT SELECT ON
   reverse_map, wrap_skip TO xalt_read;
 GRANT SELECT ON ingest_meta TO xalt_read;
 
--- What "syslog2db summary" and "pending" count, without the content.
+-- What "syslog2db summary" and "pending" count and "verify" checks, without the content.
 GRANT SELECT (letter_id) ON dead_letter TO xalt_read;
-GRANT SELECT (group_id, idx, copy, state, kind, syshost, "key", nb, seen, source) ON ingest_block TO xalt_read;
+GRANT SELECT (group_id, idx, copy, state, version, kind, syshost, "key", crc, nb, seen, source) ON ingest_block TO xalt_read;
+
+-- What an administrator must have done.
+DO $$
+BEGIN
+  IF has_schema_privilege('xalt_ingest', 'public', 'CREATE') OR has_schema_privilege('xalt_read', 'public', 'CREATE') THEN
+    RAISE EXCEPTION 'xalt_ingest or xalt_read may make tables in the schema public'
+      USING HINT = 'As an administrator, connected to this database: ALTER SCHEMA public OWNER TO xalt_owner; REVOKE CREATE ON SCHEMA public FROM PUBLIC;';
+  END IF;
+END
+$$;

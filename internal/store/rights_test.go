@@ -12,9 +12,41 @@ import (
 	"xaltpipe/internal/testdb"
 )
 
+// statements are those of a shipped file, without its comments; or those that its
+// comments tell an administrator of PostgreSQL to execute in the new database.
+func statements(t *testing.T, kind string, ofAdministrator bool) []string {
+	t.Helper()
+	text, err := os.ReadFile(shipped(t, "deploy", "sql", "grants-"+kind+".sql")[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	var whole strings.Builder
+	connected, quoted := false, false
+	for line := range strings.Lines(string(text)) {
+		comment, ok := strings.CutPrefix(line, "--")
+		connected = ok && (connected || strings.Contains(comment, `\connect xalt`))
+		if ok != ofAdministrator || ok && (!connected || !strings.HasSuffix(comment, ";\n")) {
+			continue
+		}
+		whole.WriteString(strings.TrimPrefix(line, "--"))
+		quoted = quoted != (strings.Count(line, "$$") == 1)
+		if !quoted && strings.HasSuffix(line, ";\n") {
+			list = append(list, strings.TrimSpace(whole.String()))
+			whole.Reset()
+		}
+	}
+	if len(list) == 0 || whole.Len() > 0 && strings.TrimSpace(whole.String()) != "" {
+		t.Fatalf("grants-%s.sql has %d statements, and at its end %q", kind, len(list), whole.String())
+	}
+	return list
+}
+
 // granted makes the three users of a database as the shipped file says, and
-// returns how to open it as one of them.
-func granted(t *testing.T, d testdb.Database) func(user string) store.Address {
+// returns how to open it as one of them. PostgreSQL's database is one in which
+// everybody may make tables, as before PostgreSQL 15; without prepared nobody
+// changes that, and what the file says about it is returned.
+func granted(t *testing.T, d testdb.Database, prepared bool) (as func(user string) store.Address, refused error) {
 	t.Helper()
 	a, err := store.ParseURL(d.URL)
 	if err != nil {
@@ -43,7 +75,13 @@ func granted(t *testing.T, d testdb.Database) func(user string) store.Address {
 	}
 	if d.Kind == "postgres" {
 		mustExec(t, admin, "ALTER DATABASE "+a.Database+" OWNER TO "+user("xalt_owner"))
-		mustExec(t, admin, "ALTER SCHEMA public OWNER TO "+user("xalt_owner"))
+		mustExec(t, admin, "ALTER SCHEMA public OWNER TO CURRENT_USER")
+		mustExec(t, admin, "GRANT CREATE, USAGE ON SCHEMA public TO PUBLIC")
+		for _, statement := range statements(t, d.Kind, true) {
+			if prepared {
+				mustExec(t, admin, own(statement))
+			}
+		}
 	} else {
 		mustExec(t, admin, "GRANT ALL ON "+a.Database+".* TO "+user("xalt_owner")+host)
 	}
@@ -53,7 +91,7 @@ func granted(t *testing.T, d testdb.Database) func(user string) store.Address {
 			_, _ = admin.Exec("DROP USER " + user(name) + host) // roles that own what the test leaves stay
 		}
 	})
-	as := func(name string) store.Address {
+	as = func(name string) store.Address {
 		b := a
 		b.User = user(name)
 		return b
@@ -70,24 +108,31 @@ func granted(t *testing.T, d testdb.Database) func(user string) store.Address {
 		}
 		defer owner.Close()
 	}
-	file := shipped(t, "deploy", "sql", "grants-"+d.Kind+".sql")[0]
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
+	list := statements(t, d.Kind, false)
+	for _, statement := range list[:len(list)-1] {
+		mustExec(t, owner, own(statement))
 	}
-	for statement := range strings.SplitSeq(own(sqlNoise.ReplaceAllString(string(text), "")), ";") {
-		if strings.TrimSpace(statement) != "" {
-			mustExec(t, owner, statement)
-		}
+	_, refused = owner.Exec(own(list[len(list)-1]))
+	return as, refused
+}
+
+// TestRightsUnprepared: before PostgreSQL 15 a database's owner cannot take the
+// right to make tables from everybody, and the shipped file must not pass over that.
+func TestRightsUnprepared(t *testing.T) {
+	_, err := granted(t, testdb.New(t, "postgres"), false)
+	if err == nil || !strings.Contains(err.Error(), "may make tables in the schema public") {
+		t.Errorf("the end of the file = %v, want that everybody may make tables", err)
 	}
-	return as
 }
 
 func TestRights(t *testing.T) {
 	for _, kind := range []string{"postgres", "mysql"} {
 		t.Run(kind, func(t *testing.T) {
 			d := testdb.New(t, kind)
-			as := granted(t, d)
+			as, err := granted(t, d, true)
+			if err != nil {
+				t.Fatal(err)
+			}
 			openAs := func(name string) *store.DB {
 				t.Helper()
 				db, err := store.Open(t.Context(), as(name), store.Options{Create: true})
@@ -103,6 +148,9 @@ func TestRights(t *testing.T) {
 				t.Fatalf("read a log as the ingester: %v", err)
 			}
 			same(t, "stored by the ingester", dump(t, d), model(t, log))
+			if err := ingest.New(ingester, options(t)).Run(t.Context(), []string{rivals(t)}, nil); err != nil {
+				t.Fatalf("read claims as the ingester: %v", err)
+			}
 			if r, err := ingester.Verify(t.Context(), true); err != nil || r.Wrong > 0 {
 				t.Errorf("Verify as the ingester = %+v, %v", r, err)
 			}
@@ -116,9 +164,12 @@ func TestRights(t *testing.T) {
 			if _, err := reader.Summary(t.Context(), 5); err != nil {
 				t.Errorf("Summary as the reader: %v", err)
 			}
+			if r, err := reader.Verify(t.Context(), false); err != nil || r.Wrong > 0 {
+				t.Errorf("Verify as the reader = %+v, %v", r, err)
+			}
 			o := options(t)
 			o.Full = true
-			err := ingest.New(reader, o).Run(t.Context(), []string{log}, nil)
+			err = ingest.New(reader, o).Run(t.Context(), []string{log}, nil)
 			if err == nil || !strings.Contains(err.Error(), "lacks a right") || !strings.Contains(err.Error(), "ingest_") {
 				t.Errorf("read a log as the reader = %v, want a right that is missing, and the table", err)
 			}
@@ -151,6 +202,12 @@ func TestRights(t *testing.T) {
 			for _, forbidden := range []string{"CREATE TABLE mine (a INT)", "DROP TABLE xalt_user", "DELETE FROM schema_version", "ALTER TABLE xalt_run ADD COLUMN x INT"} {
 				if _, err := writer.Exec(forbidden); err == nil {
 					t.Errorf("the ingester may %s", forbidden)
+				}
+			}
+			if kind == "postgres" { // as on a standby
+				mustExec(t, d.Open(t), "ALTER ROLE "+u.User+" SET default_transaction_read_only = on")
+				if r, err := openAs("xalt_read").Verify(t.Context(), false); err != nil || r.Wrong > 0 {
+					t.Errorf("Verify where nothing can be changed = %+v, %v", r, err)
 				}
 			}
 			// An ingester cannot make the schema, and is told so.
