@@ -34,7 +34,7 @@ Examples:
 var conditionFlags = []struct{ name, about string }{
 	{queries.Since, "only from this `DATE` on, such as 2026-11-01"},
 	{queries.Before, "only what was before this `DATE`"},
-	{queries.Syshost, "only the machine `NAME`; in all names and paths % stands for any characters and _ for one"},
+	{queries.Syshost, "only the machine `NAME`; in all names and paths % stands for any characters and _ for one, !% and !_ for themselves"},
 	{queries.Queue, "only the queue `NAME`"},
 	{queries.User, "only the user `NAME`"},
 	{queries.Path, "only the library or program `PATH`"},
@@ -91,11 +91,11 @@ func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 			return cli.UsageError("--%s: the report %s has no such condition; it has %s", f.name, name, taken(q))
 		}
 	}
+	query, values, err := q.Bind(conditions)
+	if err != nil {
+		return cli.UsageError("--%v", err)
+	}
 	if *withSQL {
-		query, values, err := q.Bind(conditions)
-		if err != nil {
-			return err
-		}
 		fmt.Fprintf(stdout, "%s;\n", store.Top(query, *top))
 		for i, v := range values {
 			fmt.Fprintf(stdout, "-- %d: %s\n", i+1, plain(v.(string)))

@@ -1,5 +1,6 @@
 -- Executables: core hours, runs and users by name; known codes under one name,
 -- whatever their executable is called.
+-- In a pattern ! stands before a %, _ or ! that is meant as it is.
 SELECT CASE
   WHEN LOWER(SUBSTRING_INDEX(r.exec_path, '/', -1)) REGEXP '^lmp_' THEN 'LAMMPS*'
   WHEN LOWER(SUBSTRING_INDEX(r.exec_path, '/', -1)) REGEXP '^vasp' THEN 'VASP*'
@@ -10,7 +11,7 @@ SELECT CASE
   ROUND(SUM(r.run_time * r.num_cores / 3600.0)) AS totalcput, COUNT(r.date) AS n_runs,
   COUNT(DISTINCT r.user) AS n_users
 FROM xalt_run r
-WHERE r.syshost LIKE '%' AND r.queue LIKE '%'
+WHERE r.syshost LIKE '%' ESCAPE '!' AND r.queue LIKE '%' ESCAPE '!'
   AND r.date >= '2000-01-01' AND r.date < '2100-01-01'
 GROUP BY execname
 ORDER BY totalcput DESC, execname;

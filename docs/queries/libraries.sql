@@ -3,11 +3,13 @@
 -- summed up first, and jobs that have one user and one set are counted with them.
 -- The others are counted library by library, by the number of their first run.
 -- MySQL and MariaDB count texts of limited length in half the time: SUBSTR.
+-- In a pattern ! stands before a %, _ or ! that is meant as it is. In sqlite3 begin
+-- with PRAGMA case_sensitive_like = ON: otherwise LIKE takes a for A.
 WITH runs AS (
   SELECT r.object_set_id AS set_id, r.run_id, SUBSTR(r.user, 1, 255) AS run_user, SUBSTR(r.job_id, 1, 255) AS job_id,
     r.num_cores * r.run_time / 3600.0 AS corehours
   FROM xalt_run r
-  WHERE r.syshost LIKE '%' AND r.queue LIKE '%'
+  WHERE r.syshost LIKE '%' ESCAPE '!' AND r.queue LIKE '%' ESCAPE '!'
     AND r.date >= '2000-01-01' AND r.date < '2100-01-01'
 ), jobs AS (
   SELECT set_id, run_user, COUNT(*) AS n_runs, SUM(corehours) AS corehours,

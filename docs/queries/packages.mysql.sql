@@ -1,9 +1,10 @@
 -- Packages that programs imported (R, Python, ...): runs and users by name and
 -- version, in a time span. MariaDB 10.6 would go through all packages:
 -- STRAIGHT_JOIN.
+-- In a pattern ! stands before a %, _ or ! that is meant as it is.
 SELECT STRAIGHT_JOIN p.program, p.pkg_name, p.pkg_version, COUNT(DISTINCT r.run_id) AS n_runs, COUNT(DISTINCT r.user) AS n_users
 FROM xalt_run r JOIN pkg p ON p.run_uuid = r.run_uuid
-WHERE r.syshost LIKE '%'
+WHERE r.syshost LIKE '%' ESCAPE '!'
   AND r.date >= '2000-01-01' AND r.date < '2100-01-01'
 GROUP BY p.program, p.pkg_name, p.pkg_version
 ORDER BY n_runs DESC, p.program, p.pkg_name, p.pkg_version;

@@ -70,7 +70,9 @@ func parse(name, text string) Query {
 }
 
 // The conditions that can stand in a query. Since is a day, Before the day
-// behind the last one; Variable is a name; the others are patterns for LIKE.
+// behind the last one; Variable is a name; the others are patterns for LIKE, in
+// which "!" stands before a "%", "_" or "!" that is meant as it is. It is no
+// backslash, because MySQL writes that in a text in another way than the others do.
 const (
 	Since    = "since"
 	Before   = "before"
@@ -109,14 +111,35 @@ func condition(match []string) string {
 	return conditionOf[match[1]]
 }
 
+// checkPattern refuses what the databases do not agree on, or is likely meant
+// otherwise: a "!" before nothing, or before what needs none.
+func checkPattern(text string) error {
+	rest := text
+	for {
+		_, after, found := strings.Cut(rest, "!")
+		if !found {
+			return nil
+		}
+		if after == "" || !strings.Contains("%_!", after[:1]) {
+			return fmt.Errorf("%q: in a pattern ! stands before %%, _ or !; write !! for ! itself", text)
+		}
+		rest = after[1:]
+	}
+}
+
 // Bind puts "?" for each condition that has a value, and returns the values in
 // the order of their places. A condition that the query does not take is an
-// error.
+// error, and so is a pattern with a "!" out of place.
 func (q Query) Bind(values map[string]string) (query string, args []any, err error) {
 	takes := q.Conditions()
 	for _, c := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(takes, c) {
 			return "", nil, fmt.Errorf("%s does not ask for a %s", q.Name, c)
+		}
+		if c != Since && c != Before && c != Variable {
+			if err := checkPattern(values[c]); err != nil {
+				return "", nil, fmt.Errorf("%s %w", c, err)
+			}
 		}
 	}
 	query = placeholder.ReplaceAllStringFunc(q.SQL, func(text string) string {

@@ -152,6 +152,12 @@ func TestQueryTexts(t *testing.T) {
 			if q.About == "" || strings.Contains(q.SQL, "--") || strings.ContainsAny(q.SQL, "?;") || strings.Contains(q.SQL, "LIMIT") || !strings.Contains(q.SQL, "ORDER BY") {
 				t.Errorf("%s: %s: about %q, asks %s", kind, q.Name, q.About, q.SQL)
 			}
+			if strings.Count(q.SQL, " LIKE ") != strings.Count(q.SQL, " ESCAPE '!'") || strings.Contains(q.SQL, " LIKE ") && !strings.Contains(q.About, "In a pattern ! stands") {
+				t.Errorf("%s: %s: a pattern without ESCAPE, or not explained: %s\n%s", kind, q.Name, q.About, q.SQL)
+			}
+			if kind == "sqlite" && strings.Contains(q.SQL, " LIKE ") && !strings.Contains(q.About, "PRAGMA case_sensitive_like = ON") {
+				t.Errorf("%s does not say that LIKE ignores the case: %s", q.Name, q.About)
+			}
 			since, before := slices.Contains(q.Conditions(), queries.Since), slices.Contains(q.Conditions(), queries.Before)
 			if since != before || !since && q.Name != "months" {
 				t.Errorf("%s: %s has conditions %q", kind, q.Name, q.Conditions())
@@ -246,6 +252,101 @@ func TestReports(t *testing.T) {
 			t.Errorf("-sqlite +%s:\n%s", kind, diff)
 		}
 	}
+}
+
+// patterns is a log of runs by users whose names differ in what patterns could
+// pass over, each with a library of the same name.
+func patterns(t *testing.T) string {
+	t.Helper()
+	var lines []string
+	for i, name := range []string{"alice", "Alice", `d\alice`, "a_b", "axb", "a%b", "a!b", `back\\slash`} {
+		quoted := strings.ReplaceAll(name, `\`, `\\`)
+		uuid := fmt.Sprintf("dddddddd-0000-4000-8000-%012d", i)
+		lines = append(lines, oracle.Lines("run", "mach", "run_strt_"+uuid, fmt.Sprintf(
+			`{"crc":"0xFFFF","cmdlineA":["a"],"hash_id":"h","libA":[["/l/lib%[1]s.so","0"]],"ptA":[],"envT":{},"userT":{"run_uuid":"%[2]s","syshost":"mach","user":"%[1]s","exec_path":"/p/a","account":"acc","exec_type":"binary","job_id":"1","queue":"q","cwd":"/"},"userDT":{"start_time":%[3]d.5,"end_time":0,"run_time":0,"num_cores":1,"num_nodes":1,"num_threads":1,"num_gpus":0,"probability":1},"xaltLinkT":{}}`,
+			quoted, uuid, 1577934245+i), 512)...)
+	}
+	name := filepath.Join(t.TempDir(), "patterns.log")
+	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// TestReportPatterns: a pattern means the same on all databases, byte for byte, in
+// a report's flags and in the files.
+func TestReportPatterns(t *testing.T) {
+	log := patterns(t)
+	tests := []struct {
+		pattern string
+		want    []string
+	}{
+		{"alice", []string{"alice"}},
+		{"Alice", []string{"Alice"}},
+		{"ALICE", nil},
+		{"%alice", []string{"alice", `d\alice`}},
+		{`d\alice`, []string{`d\alice`}},
+		{`%\%`, []string{`back\\slash`, `d\alice`}},
+		{`back\\slash`, []string{`back\\slash`}},
+		{`back\slash`, nil},
+		{"a_b", []string{"a!b", "a%b", "a_b", "axb"}},
+		{"a!_b", []string{"a_b"}},
+		{"a!%b", []string{"a%b"}},
+		{"a!!b", []string{"a!b"}},
+		{`a\_b`, nil},
+	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		if err := ingest.New(db, options(t)).Run(t.Context(), []string{log}, nil); err != nil {
+			t.Fatal(err)
+		}
+		byName := make(map[string]queries.Query)
+		for _, q := range db.Queries() {
+			byName[q.Name] = q
+		}
+		conn, err := d.Open(t).Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		modes := map[string][]string{"sqlite": {"PRAGMA case_sensitive_like = ON"}, "postgres": {""}, "mysql": {"SET SESSION sql_mode = ''", "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'"}}[d.Kind]
+		for _, tt := range tests {
+			for _, by := range []struct{ report, condition, pattern, column string }{
+				{"command-lines", queries.User, tt.pattern, `^[^|]*\|([^|]*)\|.*$`}, {"library-users", queries.Path, "/l/lib" + tt.pattern + ".so", `^([^|]*)\|.*$`},
+			} {
+				users := func(list []string) (users []string) {
+					for _, row := range list {
+						users = append(users, regexp.MustCompile(by.column).ReplaceAllString(row, "$1"))
+					}
+					slices.Sort(users)
+					return users
+				}
+				var r report
+				if err := db.Report(t.Context(), byName[by.report], map[string]string{by.condition: by.pattern}, 0, &r); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tt.want, users(r[1:])); diff != "" {
+					t.Errorf("%s of %q (-want +got):\n%s", by.report, by.pattern, diff)
+				}
+				for _, mode := range modes {
+					mustExecConn(t, conn, mode)
+					text := by.pattern
+					if d.Kind == "mysql" && mode == "SET SESSION sql_mode = ''" {
+						text = strings.ReplaceAll(text, `\`, `\\`)
+					}
+					query := regexp.MustCompile(`LIKE '[^']*'`).ReplaceAllLiteralString(byName[by.report].SQL, "LIKE '"+text+"'")
+					if diff := cmp.Diff(tt.want, users(answerInOrder(t, conn, query))); diff != "" {
+						t.Errorf("%s\n%s (-want +got):\n%s", mode, query, diff)
+					}
+				}
+			}
+		}
+		for _, pattern := range []string{"a!", "a!b", `!\`} {
+			if err := db.Report(t.Context(), byName["command-lines"], map[string]string{queries.User: pattern}, 0, &report{}); err == nil {
+				t.Errorf("the pattern %q is taken", pattern)
+			}
+		}
+	})
 }
 
 // TestXALTQueries runs statements as XALT's own scripts write them: with a

@@ -165,7 +165,8 @@ func openSQLite(path string, create bool) (*sql.DB, error) {
 	query := url.Values{"_pragma": {
 		"busy_timeout(600000)", "synchronous(NORMAL)", "foreign_keys(OFF)",
 		"cache_size(-2048)", "analysis_limit(1000)", "temp_store(FILE)", "wal_autocheckpoint(1000)", // a report may sort more than fits in memory
-		"page_size(16384)", // of a new file; with the default a load makes twice as many system calls
+		"case_sensitive_like(ON)", // as on the servers
+		"page_size(16384)",        // of a new file; with the default a load makes twice as many system calls
 	}, "_journal_mode": {"WAL"}} // behind the pragmas, because then the size of pages is fixed
 	// As a URI, so that no character of the path is taken for an option.
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())
