@@ -413,6 +413,34 @@ FROM xalt_env_name e JOIN join_run_env j ON j.env_id = e.env_id JOIN xalt_run r 
 	})
 }
 
+// TestRunsCountOnce: a run counts once in what it matches several times.
+func TestRunsCountOnce(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := filled(t, d)
+		ours := documented(d.Kind)
+		is := func(name, query string) {
+			t.Helper()
+			want, got := answer(t, db, query), answer(t, db, ours[name])
+			if diff := cmp.Diff(want, got); diff != "" || len(want) == 0 {
+				t.Errorf("%s (-run by run +ours):\n%s", name, diff)
+			}
+		}
+		const sets = "FROM xalt_run r WHERE r.object_set_id IN (SELECT set_id FROM object_set_member)"
+		mustExec(t, db, "UPDATE xalt_object SET object_path = '/lib/libc.so.6', module_name = NULL")
+		is("library-users", "SELECT r.user, COUNT(*), MAX(r.date) "+sets+" GROUP BY r.user")
+		is("libraries-without-module", "SELECT '/lib/libc.so.6', COUNT(*), COUNT(DISTINCT r.user) "+sets)
+		is("link-libraries", "SELECT l.uuid, l.exec_path, o.object_path, o.lib_type, o.module_name FROM xalt_link l, join_link_object j, xalt_object o WHERE l.link_id = j.link_id AND o.obj_id = j.obj_id")
+		mustExec(t, db, "UPDATE xalt_object SET module_name = 'one/1'")
+		is("libraries", "SELECT ROUND(SUM(r.num_cores * r.run_time / 3600.0)), COUNT(DISTINCT r.user), COUNT(*), COUNT(DISTINCT r.job_id), '/lib/libc.so.6', 'one/1' "+sets)
+		is("modules-at-run-time", "SELECT 'one/1', COUNT(*), COUNT(DISTINCT r.user), COUNT(DISTINCT r.account), COUNT(DISTINCT r.job_id) "+sets)
+		is("modules-at-link-time", "SELECT 'one/1', COUNT(*), COUNT(DISTINCT l.build_user) FROM xalt_link l WHERE l.object_set_id IN (SELECT set_id FROM object_set_member)")
+		mustExec(t, db, "UPDATE pkg SET program = 'R', pkg_name = 'stats', pkg_version = '1'")
+		is("packages", "SELECT 'R', 'stats', '1', COUNT(*), COUNT(DISTINCT r.user) FROM xalt_run r WHERE r.run_uuid IN (SELECT run_uuid FROM pkg)")
+		mustExec(t, db, "INSERT INTO xalt_field_of_science (account, field_of_science, directorate) SELECT account, field_of_science, directorate FROM xalt_field_of_science")
+		is("fields-of-science", "SELECT 'physics', COUNT(DISTINCT r.account), COUNT(DISTINCT r.user), ROUND(SUM(r.run_time * r.num_cores / 3600.0)) FROM xalt_run r WHERE r.account IN (SELECT account FROM xalt_field_of_science)")
+	})
+}
+
 var (
 	sqlNoise = regexp.MustCompile(`(?m)--.*$|'[^']*'`)
 	bareUser = regexp.MustCompile("(?i)(^|[^.\"`\\w])user\\b")
