@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type database struct {
 	secret   bool // db came from where a password may stand
 	timezone string
 	version  bool
+	once     []string // flags that are for one call: the configuration file does not give them
 }
 
 // defaultDB is the database in the working directory; packages configure
@@ -59,7 +61,13 @@ func (d *database) parse(args []string, stdout io.Writer) error {
 	// One file serves all sub-commands: what the others know is no mistake here.
 	var all readCommand
 	all.define(io.Discard)
-	if err := cli.Configure(d.fs, "syslog2db", d.config, all.fs); err != nil {
+	lasting := pflag.NewFlagSet(d.fs.Name(), pflag.ContinueOnError)
+	d.fs.VisitAll(func(f *pflag.Flag) {
+		if !slices.Contains(d.once, f.Name) {
+			lasting.AddFlag(f)
+		}
+	})
+	if err := cli.Configure(lasting, "syslog2db", d.config, all.fs); err != nil {
 		return err
 	}
 	if confGiven {

@@ -32,6 +32,7 @@ left; 1 and 2 as always.
 func importDB(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("import", importUsage, stdout)
+	d.once = []string{"full", "from-conf"}
 	conf := d.fs.String("from-conf", "", "copy from the database in XALT's own `FILE`, xalt_db.conf")
 	full := d.fs.Bool("full", false, "read all rows again, not only those behind the last ones read")
 	verbose := d.fs.BoolP("verbose", "v", false, "say how far each table is read")

@@ -44,9 +44,11 @@ var conditionFlags = []struct{ name, about string }{
 func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("report", reportUsage, stdout)
+	d.once = []string{"month", "sql"}
 	given := make(map[string]*string)
 	for _, f := range conditionFlags {
 		given[f.name] = d.fs.String(f.name, "", f.about)
+		d.once = append(d.once, f.name)
 	}
 	month := d.fs.String("month", "", "only this `MONTH`, such as 2026-11, or \"last\"; instead of --since and --before")
 	top := d.fs.Int("top", 0, "only the first `NUMBER` rows (default: all)")

@@ -32,6 +32,7 @@ const shownChanges = 40
 func reResolve(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("re-resolve", reResolveUsage, stdout)
+	d.once = []string{"syshost", "since", "dry-run"} // the file's syshost is about reading
 	dirs := d.fs.String("reverseMapD", "", "`DIR[:DIR...]` of the reverse maps; DIR/<syshost>/ comes before DIR/")
 	syshost := d.fs.String("syshost", "", "only what belongs to machine `NAME`")
 	since := d.fs.String("since", "", "only runs and links from `DATE` (2026-11-01) on, and libraries first seen from then on")

@@ -23,6 +23,7 @@ always.
 func verify(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
 	var d database
 	d.define("verify", verifyUsage, stdout)
+	d.once = []string{"repair"}
 	repair := d.fs.Bool("repair", false, "mend what can be mended")
 	quiet := d.fs.BoolP("quiet", "q", false, "print nothing if nothing is wrong (for cron)")
 	asJSON := d.fs.Bool("json", false, "print JSON")
