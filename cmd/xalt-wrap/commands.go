@@ -104,6 +104,7 @@ func pkg(_ context.Context, args []string, stdin io.Reader, stdout, stderr io.Wr
 	s.fs.StringVar(&p.Path, "path", emit.Unknown, "where it is")
 	s.fs.BoolVar(&list, "list", false, "read packages from standard input")
 	s.sending()
+	cli.MayBeEmpty(s.fs, "program", "version", "path") // a package need not have them
 	if err := cli.Parse(s.fs, args); err != nil {
 		return err
 	}

@@ -154,6 +154,7 @@ func (s *common) define(stdout io.Writer) *pflag.FlagSet {
 	s.fs.SetInterspersed(false)
 	s.sending()
 	s.fs.BoolVar(&s.version, "version", false, "print the version")
+	cli.MayBeEmpty(s.fs, "config", "syshost", "transport") // the program runs all the same
 	return s.fs
 }
 

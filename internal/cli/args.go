@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"strings"
 
@@ -20,9 +21,28 @@ func NewFlagSet(name, usage string, stdout io.Writer) *pflag.FlagSet {
 	return fs
 }
 
-// Parse parses args into fs after [Rewrite]; a mistake is a [Usage] error.
+// mayBeEmpty is the annotation of flags that may be given an empty value.
+const mayBeEmpty = "xaltpipe may be empty"
+
+// MayBeEmpty lets flags have an empty value on the command line.
+func MayBeEmpty(fs *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		if err := fs.SetAnnotation(name, mayBeEmpty, nil); err != nil {
+			panic(err) // a flag that was not defined
+		}
+	}
+}
+
+// Parse parses args into fs after [Rewrite]; a mistake is a [Usage] error. So is
+// an empty value: it mostly comes from a shell variable that is not set, and to
+// take the flag for one that was left out would do more than was meant.
 func Parse(fs *pflag.FlagSet, args []string) error {
-	err := fs.Parse(Rewrite(fs, args))
+	err := fs.ParseAll(Rewrite(fs, args), func(f *pflag.Flag, value string) error {
+		if _, ok := f.Annotations[mayBeEmpty]; value == "" && !ok {
+			return fmt.Errorf("--%s is empty: is a variable not set? Leave the flag out if nothing is meant", f.Name)
+		}
+		return fs.Set(f.Name, value)
+	})
 	if err == nil || err == pflag.ErrHelp { //nolint:errorlint // pflag returns the bare value
 		return err
 	}

@@ -54,6 +54,24 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
+func TestEmptyValue(t *testing.T) {
+	for _, args := range [][]string{{"--output", ""}, {"--output="}, {"-o", ""}, {"-reverseMapD="}, {"--list", "a", "--list", ""}, {"--output", "", "--help"}, {"--n", ""}, {"--verbose="}} {
+		err := cli.Parse(flags(), args)
+		var s *cli.StatusError
+		if !errors.As(err, &s) || s.Status != cli.Usage || !strings.Contains(err.Error(), "is empty") {
+			t.Errorf("Parse(%q) = %v, want a usage error: it is empty", args, err)
+		}
+	}
+	fs := flags()
+	cli.MayBeEmpty(fs, "output")
+	if err := cli.Parse(fs, []string{"--output", "", "f", ""}); err != nil || !fs.Changed("output") || fs.NArg() != 2 {
+		t.Errorf("Parse of a flag that may be empty: %v, given %v, %d arguments", err, fs.Changed("output"), fs.NArg())
+	}
+	if err := cli.Parse(flags(), nil); err != nil {
+		t.Errorf("Parse(nil) = %v", err)
+	}
+}
+
 func TestConfigure(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.toml")
 	write := func(text string) {
