@@ -63,7 +63,7 @@ func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 			conditions[name] = *value
 		}
 	}
-	if err := period(conditions, *month, time.Now()); err != nil {
+	if err := checkPeriod(conditions, *month); err != nil {
 		return err
 	}
 	switch {
@@ -93,6 +93,10 @@ func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 			return cli.UsageError("--%s: the report %s has no such condition; it has %s", f.name, name, taken(q))
 		}
 	}
+	if *month != "" && !slices.Contains(q.Conditions(), queries.Since) {
+		return cli.UsageError("--month: the report %s has no such condition; it has %s", name, taken(q))
+	}
+	setMonth(conditions, *month, time.Now(), db.Zone())
 	query, values, err := q.Bind(conditions)
 	if err != nil {
 		return cli.UsageError("--%v", err)
@@ -107,8 +111,11 @@ func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 	return printReport(ctx, db, q, conditions, *top, *format, stdout)
 }
 
-// period sets since and before from the month, and checks all dates.
-func period(conditions map[string]string, month string, now time.Time) error {
+// lastMonth stands for the month before this one.
+const lastMonth = "last"
+
+// checkPeriod checks all dates.
+func checkPeriod(conditions map[string]string, month string) error {
 	for _, name := range [...]string{queries.Since, queries.Before} {
 		value, ok := conditions[name]
 		if !ok {
@@ -121,19 +128,30 @@ func period(conditions map[string]string, month string, now time.Time) error {
 			return cli.UsageError("--%s is %q, not a date such as 2026-11-01", name, value)
 		}
 	}
-	if month == "" {
+	if month == "" || month == lastMonth {
 		return nil
 	}
+	if _, err := time.Parse(yearMonth, month); err != nil {
+		return cli.UsageError("--month is %q, not a month such as 2026-11, nor %q", month, lastMonth)
+	}
+	return nil
+}
+
+const yearMonth = "2006-01"
+
+// setMonth sets since and before from a month that was checked; zone is that of
+// the database's dates, in which the last month ends.
+func setMonth(conditions map[string]string, month string, now time.Time, zone *time.Location) {
+	if month == "" {
+		return
+	}
+	now = now.In(zone)
 	first := time.Date(now.Year(), now.Month()-1, 1, 0, 0, 0, 0, time.UTC)
-	if month != "last" {
-		var err error
-		if first, err = time.Parse("2006-01", month); err != nil {
-			return cli.UsageError("--month is %q, not a month such as 2026-11, nor \"last\"", month)
-		}
+	if at, err := time.Parse(yearMonth, month); err == nil {
+		first = at
 	}
 	conditions[queries.Since] = first.Format(time.DateOnly)
 	conditions[queries.Before] = first.AddDate(0, 1, 0).Format(time.DateOnly)
-	return nil
 }
 
 func taken(q queries.Query) string {
