@@ -349,6 +349,43 @@ func TestReportPatterns(t *testing.T) {
 	})
 }
 
+var sqlBlock = regexp.MustCompile("(?s)```sql\n(.*?)\n```")
+
+// TestSQLInDocs runs the SQL in the README and the guides on all databases; what is
+// in the words of some only uses their functions of chance.
+func TestSQLInDocs(t *testing.T) {
+	words := map[string]string{"sqlite": "RANDOM()", "postgres": "RANDOM()", "mysql": "RAND()"}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := filled(t, d)
+		ran := 0
+		for _, file := range slices.Concat(shipped(t, "README.md"), shipped(t, "docs", "*.md")) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, block := range sqlBlock.FindAllStringSubmatch(string(text), -1) {
+				if strings.HasPrefix(block[1], "BEGIN;") {
+					continue // TestForget executes them
+				}
+				if strings.Contains(block[1], "RAND") && !strings.Contains(block[1], words[d.Kind]) {
+					continue
+				}
+				ran++
+				if strings.HasPrefix(block[1], "SELECT") {
+					if len(answer(t, db, block[1])) == 0 {
+						t.Errorf("%s: %s answers nothing", file, block[1])
+					}
+				} else if _, err := db.Exec(block[1]); err != nil {
+					t.Errorf("%s: %s: %v", file, block[1], err)
+				}
+			}
+		}
+		if ran < 3 {
+			t.Errorf("%d pieces of SQL, want at least 3", ran)
+		}
+	})
+}
+
 // TestXALTQueries runs statements as XALT's own scripts write them: with a
 // bare user, loose grouping, numbers as text, and MySQL's functions.
 func TestXALTQueries(t *testing.T) {
