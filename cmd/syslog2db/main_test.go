@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs testdata/*.txtar: one behaviour each. $EDGE and $DATA are
-// the repository's hostile logs and test data. Besides testscript's own
+// the repository's hostile logs and test data, $LATIN1 a text that is no UTF-8. Besides testscript's own
 // commands there are
 //
 //	status N COMMAND ARG...    the exit status is N
@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("EDGE", filepath.Join(data, "edge"))
 			env.Setenv("BZ2", filepath.Join(filepath.Dir(data), "cmd", "syslog2db", "testdata", "good.log.bz2"))
 			env.Setenv("TZ", "UTC")
+			env.Setenv("LATIN1", "M\xfcller")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"xaltpipe/docs/queries"
 	"xaltpipe/internal/cli"
@@ -59,9 +60,13 @@ func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 	}
 	conditions := make(map[string]string)
 	for name, value := range given {
-		if d.fs.Changed(name) {
-			conditions[name] = *value
+		if !d.fs.Changed(name) {
+			continue
 		}
+		if err := checkText(name, *value); err != nil {
+			return err
+		}
+		conditions[name] = *value
 	}
 	if err := checkPeriod(conditions, *month); err != nil {
 		return err
@@ -124,14 +129,14 @@ func checkPeriod(conditions map[string]string, month string) error {
 		if month != "" {
 			return cli.UsageError("--month and --%s exclude each other", name)
 		}
-		if _, err := time.Parse(time.DateOnly, value); err != nil {
-			return cli.UsageError("--%s is %q, not a date such as 2026-11-01", name, value)
+		if err := checkDate(name, value); err != nil {
+			return err
 		}
 	}
 	if month == "" || month == lastMonth {
 		return nil
 	}
-	if _, err := time.Parse(yearMonth, month); err != nil {
+	if at, err := time.Parse(yearMonth, month); err != nil || at.Year() < 1 {
 		return cli.UsageError("--month is %q, not a month such as 2026-11, nor %q", month, lastMonth)
 	}
 	return nil
@@ -151,7 +156,26 @@ func setMonth(conditions map[string]string, month string, now time.Time, zone *t
 		first = at
 	}
 	conditions[queries.Since] = first.Format(time.DateOnly)
-	conditions[queries.Before] = first.AddDate(0, 1, 0).Format(time.DateOnly)
+	if next := first.AddDate(0, 1, 0); next.Year() <= 9999 { // no database's dates go further
+		conditions[queries.Before] = next.Format(time.DateOnly)
+	}
+}
+
+// checkDate: Go has a year 0, databases begin with 1.
+func checkDate(flag, value string) error {
+	if at, err := time.Parse(time.DateOnly, value); err != nil || at.Year() < 1 {
+		return cli.UsageError("--%s is %q, not a date such as 2026-11-01", flag, value)
+	}
+	return nil
+}
+
+// checkText: not every database compares with a text that is no UTF-8, and none
+// holds one.
+func checkText(flag, value string) error {
+	if !utf8.ValidString(value) {
+		return cli.UsageError("--%s is %q, not UTF-8", flag, value)
+	}
+	return nil
 }
 
 func taken(q queries.Query) string {

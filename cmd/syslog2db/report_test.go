@@ -27,6 +27,11 @@ func TestSetMonth(t *testing.T) {
 			t.Errorf("month %q in %s (-want +got):\n%s", test.month, test.zone, diff)
 		}
 	}
+	end := make(map[string]string)
+	setMonth(end, "9999-12", now, time.UTC)
+	if diff := cmp.Diff(map[string]string{"since": "9999-12-01"}, end); diff != "" {
+		t.Errorf("the month behind which there are no dates (-want +got):\n%s", diff)
+	}
 	none := make(map[string]string)
 	if setMonth(none, "", now, time.UTC); len(none) != 0 {
 		t.Errorf("no month sets %v", none)

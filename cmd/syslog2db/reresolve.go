@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"xaltpipe/internal/cli"
 	"xaltpipe/internal/ingest"
@@ -49,9 +48,12 @@ func reResolve(ctx context.Context, args []string, _ io.Reader, stdout, stderr i
 		return cli.UsageError("--reverseMapD is missing")
 	}
 	if *since != "" {
-		if _, err := time.Parse(time.DateOnly, *since); err != nil {
-			return cli.UsageError("--since is %q, not a date such as 2026-11-01", *since)
+		if err := checkDate("since", *since); err != nil {
+			return err
 		}
+	}
+	if err := checkText("syshost", *syshost); err != nil {
+		return err
 	}
 	maps, err := ingest.OpenMaps(strings.Split(*dirs, ":"))
 	if errors.Is(err, rmap.ErrNotFound) {

@@ -86,6 +86,10 @@ const (
 // placeholder is a text in a query that stands for a condition.
 var placeholder = regexp.MustCompile(`'2000-01-01'|'2100-01-01'|\.(\w+) (?:LIKE|=) '([^']*)'`)
 
+// widest stand where no date is given: what all databases can compare with, so
+// that runs of a node whose clock is wrong by decades are not left out.
+var widest = map[string]string{Since: "'0001-01-01'", Before: "'9999-12-31 23:59:59'"}
+
 var conditionOf = map[string]string{
 	"syshost": Syshost, "build_syshost": Syshost, "queue": Queue, "user": User, "exec_path": Path, "object_path": Path, "env_name": Variable,
 }
@@ -128,8 +132,8 @@ func checkPattern(text string) error {
 }
 
 // Bind puts "?" for each condition that has a value, and returns the values in
-// the order of their places. A condition that the query does not take is an
-// error, and so is a pattern with a "!" out of place.
+// the order of their places. Without a date, all are meant. A condition that the
+// query does not take is an error, and so is a pattern with a "!" out of place.
 func (q Query) Bind(values map[string]string) (query string, args []any, err error) {
 	takes := q.Conditions()
 	for _, c := range slices.Sorted(maps.Keys(values)) {
@@ -145,7 +149,11 @@ func (q Query) Bind(values map[string]string) (query string, args []any, err err
 	query = placeholder.ReplaceAllStringFunc(q.SQL, func(text string) string {
 		c := condition(placeholder.FindStringSubmatch(text))
 		value, ok := values[c]
-		if c == "" || !ok {
+		switch {
+		case ok:
+		case widest[c] != "":
+			return widest[c]
+		default:
 			return text
 		}
 		args = append(args, value)

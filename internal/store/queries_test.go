@@ -349,6 +349,47 @@ func TestReportPatterns(t *testing.T) {
 	})
 }
 
+// TestReportsOfAllDates: a report without dates leaves nothing out.
+func TestReportsOfAllDates(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		raw := filled(t, d)
+		db := open(t, d)
+		ask := func(conditions map[string]string) map[string]report {
+			t.Helper()
+			got := make(map[string]report)
+			for _, q := range db.Queries() {
+				var r report
+				if !slices.Contains(q.Conditions(), queries.Since) {
+					continue
+				}
+				if err := db.Report(t.Context(), q, conditions, 0, &r); err != nil {
+					t.Fatal(err)
+				}
+				for i := range r {
+					r[i] = anyDate.ReplaceAllString(r[i], "DATE")
+				}
+				slices.Sort(r)
+				got[q.Name] = r
+			}
+			return got
+		}
+		want := ask(nil)
+		for _, date := range []string{"1000-01-01 00:00:00", "1970-01-01 00:00:00", "2101-05-06 07:08:09", "9999-12-31 23:59:58"} {
+			mustExec(t, raw, "UPDATE xalt_run SET date = '"+date+"'")
+			mustExec(t, raw, "UPDATE xalt_link SET date = '"+date+"'")
+			if diff := cmp.Diff(want, ask(nil)); diff != "" {
+				t.Errorf("all at %s (-as they were +got):\n%s", date, diff)
+			}
+			none := ask(map[string]string{queries.Since: "1000-01-02", queries.Before: "1970-01-01"})
+			if len(none["users"]) != 1 {
+				t.Errorf("all at %s: of another time are %q", date, none["users"])
+			}
+		}
+	})
+}
+
+var anyDate = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
+
 var sqlBlock = regexp.MustCompile("(?s)```sql\n(.*?)\n```")
 
 // TestSQLInDocs runs the SQL in the README and the guides on all databases; what is
