@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -388,4 +389,72 @@ func TestImportedPackagesYield(t *testing.T) {
 			})
 		})
 	}
+}
+
+func (x xaltDB) run(t *testing.T, id int, uuid, user, date string, start, end float64) {
+	t.Helper()
+	mustExec(t, x.DB, `INSERT INTO xalt_run VALUES (?, 'job', ?, ?, 'mach', NULL, 'h', 'acc', 'binary', ?, ?, 0, 1, 2, 3, 4, 5, 'q', 0, 0, ?, '/p/a', NULL, '/cwd', COMPRESS('[]'), NULL)`,
+		id, uuid, date, start, end, user)
+}
+
+func (x xaltDB) link(t *testing.T, id int, uuid, program, date string, epoch float64) {
+	t.Helper()
+	mustExec(t, x.DB, `INSERT INTO xalt_link VALUES (?, ?, 'h', ?, ?, '/usr/bin/ld', NULL, COMPRESS('ld'), '/cwd', 'alice', 'mach', ?, '/p/a')`, id, uuid, date, program, epoch)
+}
+
+func numbered(n int) string { return fmt.Sprintf("%08x-0000-4000-8000-%012x", n, n) }
+
+// of returns the counts of a table.
+func of(report store.ImportReport, table string) store.ImportCount {
+	for _, n := range report.Tables {
+		if n.Table == table {
+			return n
+		}
+	}
+	return store.ImportCount{}
+}
+
+// TestImportDates imports rows with times and dates that not every database can hold.
+func TestImportDates(t *testing.T) {
+	x := newXALT(t, "utf8mb3")
+	x.SetMaxOpenConns(1)
+	mustExec(t, x.DB, "SET SESSION sql_mode = ''")
+	const day = "2020-01-02 03:04:05"
+	for i, r := range []struct {
+		date  string
+		start float64
+	}{
+		{day, 1577934245},
+		{"0000-00-00", 1e15},
+		{"0000-01-01", 1577934245},
+		{"0000-00-00", 1577934245},
+		{"0001-01-01", 1577934245},
+		{"9999-12-31 23:59:59", 253402300799},
+		{day, 253402300800},
+		{"0000-00-00", 253402300799},
+		{day, 1577934245},
+	} {
+		x.run(t, 1+i, numbered(i), "alice", r.date, r.start, 0)
+		x.link(t, 1+i, numbered(i), "ld", r.date, r.start)
+	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		for _, rows := range []int{2, 0} {
+			d := testdb.New(t, d.Kind)
+			report := importInto(t, open(t, d), x, store.ImportOptions{Rows: rows})
+			got := dump(t, d)
+			for table, uuid := range map[string]string{"xalt_run": "run_uuid", "xalt_link": "uuid"} {
+				if n := of(report, table); n.Read != 9 || n.Stored != 7 || n.Dead != 2 {
+					t.Errorf("%s: %+v, want 7 stored and 2 dead letters", table, n)
+				}
+				for i, want := range map[int]string{2: "2020-01-02 03:04:05", 3: "2020-01-02 03:04:05", 4: "0001-01-01 00:00:00", 5: "9999-12-31 23:59:59", 7: "9999-12-31 23:59:59"} {
+					if rows := got[table].Select(uuid, numbered(i), "date"); len(rows) != 1 || rows[0][0] != want {
+						t.Errorf("%s: date %d is %q, want %q", table, i, rows, want)
+					}
+				}
+			}
+			if n := len(got["dead_letter"].Rows); n != 4 {
+				t.Errorf("%d dead letters, want 4", n)
+			}
+		}
+	})
 }

@@ -93,16 +93,21 @@ func seconds(v sql.NullString) float64 { return math.Round(number(v)*1e4) / 1e4 
 
 func integer(v sql.NullString) int64 { return int64(number(v)) }
 
-// dateOr returns a date and time, made of seconds if it is none.
+// dateOr returns a date and time, made of seconds if it is none, or in no year
+// that every database can hold.
 func (im *importer) dateOr(v sql.NullString, start float64) string {
 	for _, layout := range [...]string{time.DateTime, time.DateOnly} {
 		if len(v.String) >= len(layout) {
-			if at, err := time.Parse(layout, v.String[:len(layout)]); err == nil {
+			if at, err := time.Parse(layout, v.String[:len(layout)]); err == nil && at.Year() >= 1 {
 				return at.Format(time.DateTime)
 			}
 		}
 	}
-	return time.Unix(int64(start), 0).In(im.db.zone).Format(time.DateTime)
+	at := time.Unix(int64(start), 0)
+	if local := at.In(im.db.zone); local.Year() <= 9999 {
+		return local.Format(time.DateTime)
+	}
+	return at.UTC().Format(time.DateTime)
 }
 
 // uuidOf returns a UUID as it is stored.

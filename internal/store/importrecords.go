@@ -106,7 +106,7 @@ func lacks(hasUUID bool, uuid, execPath, start string, at float64) string {
 		return uuid + " is no UUID"
 	case execPath == "":
 		return "no exec_path"
-	case at < 1:
+	case at < 1 || at > xalt.MaxTime: // as for records of logs
 		return fmt.Sprintf("%s is %v", start, at)
 	}
 	return ""

@@ -201,7 +201,7 @@ func (b *Block) field(name, value []byte, seen *fieldSet) (err error) {
 		b.HasCRC = true
 	case "epoch":
 		var f float64
-		if f, err = strconv.ParseFloat(string(value), 64); err == nil && f > 0 && f < maxTime {
+		if f, err = strconv.ParseFloat(string(value), 64); err == nil && f > 0 && f < MaxTime {
 			b.Epoch = int64(f)
 		}
 		err = nil // only a hint

@@ -15,9 +15,9 @@ import (
 // Unknown is the default of a text field that is missing or bad.
 const Unknown = "unknown"
 
-// maxTime is the end of the year 9999 in seconds since 1970; no later time can
+// MaxTime is the end of the year 9999 in seconds since 1970; no later time can
 // be written as a date.
-const maxTime = 253402300799
+const MaxTime = 253402300799
 
 // ErrRecord is wrapped by every error of [Decode]: the text is not a record
 // that can be stored.
@@ -206,7 +206,7 @@ func (d *noting) count(v gjson.Result, field string) int64 {
 }
 
 func (d *noting) seconds(v gjson.Result, field string) float64 {
-	f, ok := number64(v, 0, maxTime)
+	f, ok := number64(v, 0, MaxTime)
 	if !ok {
 		d.note(field)
 	}
@@ -289,7 +289,7 @@ func (d *noting) link(list []member) (*Link, error) {
 	if !havePath {
 		return nil, errors.New("no resultT.exec_path")
 	}
-	if l.BuildEpoch, ok = number64(epoch, 1, maxTime); !ok {
+	if l.BuildEpoch, ok = number64(epoch, 1, MaxTime); !ok {
 		return nil, fmt.Errorf("resultT.build_epoch is no time: %.40q", epoch.Raw)
 	}
 	detach(&l.UUID, &l.LinkProgram, &l.LinkPath, &l.BuildUser, &l.BuildSyshost, &l.ExecPath, &l.HashID, &l.Cwd, &l.LinkLine)
@@ -366,7 +366,7 @@ func (d *noting) skip(list []member) (*Skip, error) {
 	if s.UUID, ok = canonicalUUID(uuid.Str); !ok {
 		return nil, fmt.Errorf("uuid is no UUID: %.60q", uuid.Str)
 	}
-	if s.Time, ok = number64(date, 1, maxTime); !ok {
+	if s.Time, ok = number64(date, 1, MaxTime); !ok {
 		return nil, fmt.Errorf("epoch is no time: %.40q", date.Raw)
 	}
 	detach(&s.UUID, &s.Syshost, &s.User, &s.Role, &s.Program, &s.Reason)

@@ -211,7 +211,7 @@ func (d *noting) runNumbers(r *Run, userDT gjson.Result) error {
 		}
 		return true
 	})
-	t, ok := number64(start, 1, maxTime)
+	t, ok := number64(start, 1, MaxTime)
 	if !ok {
 		return fmt.Errorf("userDT.start_time is no time: %.40q", start.Raw)
 	}
