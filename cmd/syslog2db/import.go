@@ -12,8 +12,8 @@ import (
 
 const importUsage = `Copy a database of XALT's own into this one: all its tables, duplicates folded,
 module names kept. It may be stopped at any time and goes on where it stopped;
-called again, it copies what came since. Rows are marked: when a log with their
-record is read, the record replaces them.
+called again, it copies what came since, and the ends of runs that had not ended.
+Rows are marked: when a log with their record is read, the record replaces them.
 
 Usage:
   syslog2db import [flags] mysql://USER@HOST/DATABASE
@@ -34,7 +34,7 @@ func importDB(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	d.define("import", importUsage, stdout)
 	d.once = []string{"full", "from-conf"}
 	conf := d.fs.String("from-conf", "", "copy from the database in XALT's own `FILE`, xalt_db.conf")
-	full := d.fs.Bool("full", false, "read all rows again, not only those behind the last ones read")
+	full := d.fs.Bool("full", false, "read all rows again, and replace those that have changed")
 	verbose := d.fs.BoolP("verbose", "v", false, "say how far each table is read")
 	quiet := d.fs.BoolP("quiet", "q", false, "print nothing if nothing is wrong (for cron)")
 	asJSON := d.fs.Bool("json", false, "print JSON")

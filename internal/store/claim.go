@@ -150,14 +150,36 @@ func (w *writer) writeRuns(ctx context.Context, runs []ingest.Run) error {
 	if len(runs) == 0 {
 		return nil
 	}
-	claims, err := w.loadClaims(ctx, runs)
+	uuids := make([]string, 0, len(runs))
+	seen := make(map[string]bool, len(runs))
+	for i := range runs {
+		if uuid := runs[i].RunUUID; !seen[uuid] {
+			seen[uuid] = true
+			uuids = append(uuids, uuid)
+		}
+	}
+	claims, err := w.loadClaims(ctx, uuids)
 	if err != nil {
 		return err
 	}
 	var lost []*ingest.Run
 	var gone []int64
+	var renewed map[string]*renewal
+	if w.importing {
+		if renewed, gone, err = w.renewClaims(ctx, claims, changedRuns(runs, claims)); err != nil {
+			return err
+		}
+	}
 	for i := range runs {
 		r := &runs[i]
+		if n := renewed[r.RunUUID]; n != nil {
+			fate := n.fate(r.Digest)
+			fate.count(&w.outcome)
+			if fate == superseded {
+				lost = append(lost, r)
+			}
+			continue
+		}
 		list := claims[r.RunUUID]
 		logged := slices.ContainsFunc(list, func(c *claim) bool { return !c.imported })
 		if w.importing && logged { // the log knows better
@@ -198,6 +220,11 @@ func (w *writer) writeRuns(ctx context.Context, runs []ingest.Run) error {
 	if err := w.keepWords(ctx, lost); err != nil {
 		return err
 	}
+	return w.keepClaims(ctx, claims, gone)
+}
+
+// keepClaims stores the claims that have changed, in their order.
+func (w *writer) keepClaims(ctx context.Context, claims map[string][]*claim, gone []int64) error {
 	var write []*claim
 	for _, list := range claims {
 		if len(list) == 0 {
@@ -343,17 +370,9 @@ func intPointer(n sql.NullInt64) *int64 {
 	return &n.Int64
 }
 
-// loadClaims reads the rows of the batch's runs.
-func (w *writer) loadClaims(ctx context.Context, runs []ingest.Run) (map[string][]*claim, error) {
-	claims := make(map[string][]*claim, len(runs))
-	uuids := make([]string, 0, len(runs))
-	for i := range runs {
-		uuid := runs[i].RunUUID
-		if _, ok := claims[uuid]; !ok {
-			claims[uuid] = nil
-			uuids = append(uuids, uuid)
-		}
-	}
+// loadClaims reads the rows of runs, and sorts the UUIDs.
+func (w *writer) loadClaims(ctx context.Context, uuids []string) (map[string][]*claim, error) {
+	claims := make(map[string][]*claim, len(uuids))
 	columns := strings.Join(runColumns(&w.db.dialect), ", ")
 	tables, err := w.unlessEmpty(ctx, "xalt_run", "run_conflict")
 	if err != nil {

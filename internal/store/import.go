@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/xalt"
 )
 
 // An import copies a database of XALT's own: table by table, in the order of
@@ -30,7 +32,8 @@ var (
 
 // ImportOptions say how to import.
 type ImportOptions struct {
-	// Full reads all rows again, not only those behind the last ones read.
+	// Full reads all rows again, not only those behind the last ones read, and
+	// replaces what was imported of those that have changed.
 	Full bool
 	// Rows is how many rows of a table make one transaction; 0: 500.
 	Rows int
@@ -48,7 +51,7 @@ type ImportCount struct {
 	Table      string `json:"table"`
 	Read       int64  `json:"read"`
 	Stored     int64  `json:"stored"`      // became a row
-	Merged     int64  `json:"merged"`      // start and end of one run became one row
+	Merged     int64  `json:"merged"`      // start and end of one run became one row, or it has changed in the source
 	Folded     int64  `json:"folded"`      // the same was there already
 	Superseded int64  `json:"superseded"`  // lost to another record of the same claim
 	Conflicts  int64  `json:"conflicts"`   // another claim on the same UUID
@@ -86,10 +89,15 @@ var errLargeChunk = errors.New("chunk is too large")
 
 // chunk is what was read of a table, and how to store it.
 type chunk struct {
-	rows   int
-	last   int64 // key of its last row
-	counts map[string]*ImportCount
-	store  func(context.Context, *writer) error
+	rows    int
+	last    int64 // key of its last row
+	counts  map[string]*ImportCount
+	spelled []string // UUIDs that are in neither case
+	again   bool     // of rows that were read before
+	store   func(context.Context, *writer) error
+	// If it is one row: what it is called, and what it has.
+	key string
+	row map[string]string
 }
 
 func newChunk() *chunk { return &chunk{counts: make(map[string]*ImportCount)} }
@@ -112,6 +120,13 @@ func (n *ImportCount) add(w *writer) {
 	n.Logged += w.outrun
 }
 
+// addAgain is add for rows that were read before: those count that have brought something.
+func (n *ImportCount) addAgain(w *writer) {
+	n.Read += w.outcome.Updated + w.outcome.Conflicts
+	n.Merged += w.outcome.Updated
+	n.Conflicts += w.outcome.Conflicts
+}
+
 func (n *ImportCount) sum(o *ImportCount) {
 	n.Read += o.Read
 	n.Stored += o.Stored
@@ -128,7 +143,7 @@ func (n *ImportCount) sum(o *ImportCount) {
 // phase copies one table.
 type phase struct {
 	table, key string
-	read       func(ctx context.Context, after int64, limit int) (*chunk, error)
+	read       func(context.Context, span) (*chunk, error)
 }
 
 // phaseState is how far a phase has come; its JSON is a value of ingest_meta.
@@ -149,7 +164,8 @@ type importer struct {
 }
 
 // Import copies the database of XALT's own at an address; see [ImportOptions].
-// A second import reads what came since the first.
+// A second import reads what came since the first, and runs again that had not
+// ended then.
 func (db *DB) Import(ctx context.Context, from Address, o ImportOptions) (ImportReport, error) {
 	report := ImportReport{Source: from.String()}
 	if o.Rows <= 0 {
@@ -253,38 +269,21 @@ func (im *importer) run(ctx context.Context, p phase) ([]ImportCount, error) {
 			return nil, fmt.Errorf("read how far it has come: ingest_meta %s%s: %w", im.name, p.table, err)
 		}
 	}
+	later := stored != "" && !im.o.Full
 	var last sql.NullInt64
 	if err := im.src.row(ctx, im.src.sql, "SELECT MAX("+p.key+") FROM "+p.table, nil, &last); err != nil {
 		return nil, err
 	}
-	limit := im.o.Rows
 	before := attention(state.Counts)
-	for {
-		var c *chunk
-		err := im.src.retry(ctx, func() (err error) {
-			c, err = p.read(ctx, state.After, limit)
-			return err
-		})
-		if errors.Is(err, errLargeChunk) {
-			limit = max(1, limit/2)
-			continue
-		} else if err != nil {
-			return nil, fmt.Errorf("read behind %s %d: %w", p.key, state.After, err)
-		}
-		if c.rows == 0 {
-			break
-		}
-		next, err := im.write(ctx, p, state, stored, c)
-		if err != nil {
-			return nil, fmt.Errorf("store %s %d to %d: %w", p.key, state.After+1, c.last, err)
-		}
-		stored = next
-		if err := json.Unmarshal([]byte(stored), &state); err != nil {
-			return nil, err
-		}
-		limit = min(im.o.Rows, 2*limit)
-		if im.o.Progress != nil {
-			im.o.Progress(p.table, c.last, last.Int64)
+	if err := im.pass(ctx, p, false, &state, &stored, last.Int64); err != nil {
+		return nil, err
+	}
+	if later && p.table == "xalt_run" {
+		for _, table := range [...]string{"xalt_run", "run_conflict"} {
+			p.read = im.underWay(table)
+			if err := im.pass(ctx, p, true, &state, &stored, last.Int64); err != nil {
+				return nil, fmt.Errorf("runs that were under way: %w", err)
+			}
 		}
 	}
 	im.news += attention(state.Counts) - before
@@ -300,6 +299,71 @@ func (im *importer) run(ctx context.Context, p phase) ([]ImportCount, error) {
 	return list, nil
 }
 
+// pass copies chunk by chunk. If the database refuses one, it is read again in halves
+// down to the row at fault, which becomes a dead letter, see [DB.Write].
+func (im *importer) pass(ctx context.Context, p phase, again bool, state *phaseState, stored *string, last int64) error {
+	s := span{limit: im.o.Rows}
+	if !again {
+		s.after = state.After
+	}
+	for {
+		var c *chunk
+		err := im.src.retry(ctx, func() (err error) {
+			c, err = p.read(ctx, s)
+			return err
+		})
+		if errors.Is(err, errLargeChunk) {
+			s.limit = max(1, s.limit/2)
+			continue
+		} else if err != nil {
+			return fmt.Errorf("read behind %s %d: %w", p.key, s.after, err)
+		}
+		if c.rows == 0 {
+			return nil
+		}
+		if c.store != nil || !again { // else nothing is new
+			next, err := im.write(ctx, p, *state, *stored, c)
+			bad := err != nil && im.db.classify(err) == badData
+			switch {
+			case s.limit > 1 && (bad || errors.Is(err, errLargeChunk)):
+				s.limit = max(1, min(s.limit, c.rows)/2)
+				continue
+			case bad:
+				if c, err = im.refused(p, c, err); err == nil {
+					next, err = im.write(ctx, p, *state, *stored, c)
+				}
+			}
+			if err != nil {
+				return fmt.Errorf("store %s %d to %d: %w", p.key, s.after+1, c.last, err)
+			}
+			*stored = next
+			if err := json.Unmarshal([]byte(next), state); err != nil {
+				return err
+			}
+		}
+		s.after, s.limit = c.last, min(im.o.Rows, 2*s.limit)
+		if im.o.Progress != nil && !again {
+			im.o.Progress(p.table, c.last, last)
+		}
+	}
+}
+
+// refused returns a chunk for one that is a row that the database refuses.
+func (im *importer) refused(p phase, c *chunk, refusal error) (*chunk, error) {
+	letter, err := im.letter(strings.TrimPrefix(p.table, "xalt_"), p.table, c.key, xalt.Storable(refusal.Error()), c.row)
+	letter.Reason = ingest.ReasonStore
+	dead := newChunk()
+	dead.rows, dead.last, dead.again = c.rows, c.last, c.again
+	for table, n := range c.counts { // what it refers to is left with it
+		*dead.of(table) = ImportCount{Table: table, Read: n.Read, Left: n.Read, Unpacked: n.Unpacked}
+	}
+	*dead.of(p.table) = ImportCount{Table: p.table, Read: 1, Dead: 1, Unpacked: dead.of(p.table).Unpacked}
+	dead.store = func(ctx context.Context, w *writer) error {
+		return w.writeDead(ctx, &ingest.Batch{Dead: []ingest.DeadLetter{letter}})
+	}
+	return dead, err
+}
+
 // write stores a chunk and how far the phase has come then, in one
 // transaction; it returns the new value of ingest_meta.
 func (im *importer) write(ctx context.Context, p phase, state phaseState, stored string, c *chunk) (string, error) {
@@ -309,7 +373,7 @@ func (im *importer) write(ctx context.Context, p phase, state phaseState, stored
 			return err
 		}
 		_, err := im.db.write(ctx, slow, func(w *writer) error {
-			w.importing = true
+			w.importing, w.source, w.spelled = true, im, c.spelled
 			counts := *c
 			counts.counts = make(map[string]*ImportCount)
 			for table, n := range c.counts { // the transaction may be tried again
@@ -321,11 +385,17 @@ func (im *importer) write(ctx context.Context, p phase, state phaseState, stored
 					return err
 				}
 			}
-			counts.of(p.table).add(w)
+			after := c.last
+			if c.again {
+				counts.of(p.table).addAgain(w)
+				after = state.After
+			} else {
+				counts.of(p.table).add(w)
+			}
 			for table, n := range state.Counts {
 				counts.of(table).sum(n)
 			}
-			text, err := json.Marshal(phaseState{After: c.last, Counts: counts.counts})
+			text, err := json.Marshal(phaseState{After: after, Counts: counts.counts})
 			if err != nil {
 				return err
 			}
@@ -365,10 +435,10 @@ func (im *importer) advance(ctx context.Context, w *writer, table, old, next str
 }
 
 // letter makes a dead letter of a row that cannot be stored.
-func (im *importer) letter(kind, table, key string, id int64, detail string, row map[string]string) (ingest.DeadLetter, error) {
+func (im *importer) letter(kind, table, key, detail string, row map[string]string) (ingest.DeadLetter, error) {
 	raw, err := json.Marshal(row)
 	return ingest.DeadLetter{
-		Reason: ingest.ReasonRecord, Detail: detail, Kind: kind, Syshost: row["syshost"], Key: fmt.Sprintf("%s %d", key, id),
+		Reason: ingest.ReasonRecord, Detail: detail, Kind: kind, Syshost: row["syshost"], Key: key,
 		Source: im.src.name + " " + table, Raw: raw,
 	}, err
 }

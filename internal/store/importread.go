@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,15 +39,31 @@ func (im *importer) list(table string, columns ...string) string {
 	return join(list)
 }
 
+// span is which rows of a table are read: those behind a key, some at a time.
+type span struct {
+	after  int64
+	limit  int
+	column string // if not empty, only rows that have one of these values in it
+	among  []string
+}
+
 // each reads a chunk of a table in the order of its key, which is the first
 // column.
-func (im *importer) each(ctx context.Context, c *chunk, table string, columns []string, from string, after int64, limit int, row func(id int64, v []sql.NullString) error) error {
+func (im *importer) each(ctx context.Context, c *chunk, table string, columns []string, from string, s span, row func(id int64, v []sql.NullString) error) error {
 	query := "SELECT t." + columns[0] + ", " + im.list(table, columns[1:]...)
 	if from != "" { // one more column, of another table
 		query += ", " + strings.Fields(from)[0]
 		from = strings.TrimPrefix(from, strings.Fields(from)[0])
 	}
-	query += " FROM " + table + " t" + from + " WHERE t." + columns[0] + " > ? ORDER BY t." + columns[0] + " LIMIT ?"
+	query += " FROM " + table + " t" + from + " WHERE t." + columns[0] + " > ?"
+	args := []any{s.after}
+	if s.column != "" {
+		query += " AND t." + s.column + " IN (" + placeholders(len(s.among)) + ")"
+		for _, v := range s.among {
+			args = append(args, v)
+		}
+	}
+	query += " ORDER BY t." + columns[0] + " LIMIT ?"
 	values := make([]sql.NullString, len(columns))
 	size := 0
 	places := []any{&c.last}
@@ -55,17 +73,20 @@ func (im *importer) each(ctx context.Context, c *chunk, table string, columns []
 	if from == "" {
 		places = places[:len(columns)]
 	}
-	return im.src.query(ctx, im.src.sql, query, []any{after, limit}, func(rows *sql.Rows) error {
+	return im.src.query(ctx, im.src.sql, query, append(args, s.limit), func(rows *sql.Rows) error {
 		if err := rows.Scan(places...); err != nil {
-			return fmt.Errorf("read %s behind %d: %w", table, after, err)
+			return fmt.Errorf("read %s behind %d: %w", table, s.after, err)
 		}
 		for _, v := range values {
 			size += len(v.String)
 		}
-		if size > im.o.Bytes && limit > 1 {
+		if size > im.o.Bytes && s.limit > 1 {
 			return errLargeChunk
 		}
 		c.rows++
+		if s.limit == 1 { // the database may refuse it
+			c.key, c.row = fmt.Sprintf("%s %d", columns[0], c.last), rowOf(columns, values)
+		}
 		c.of(table).Read++
 		return row(c.last, values)
 	})
@@ -125,6 +146,16 @@ func uuidOf(v sql.NullString) (string, bool) {
 	return id, true
 }
 
+// uuid is uuidOf, and notes an odd spelling, for the source may compare UUIDs as
+// bytes.
+func (c *chunk) uuid(v sql.NullString) (string, bool) {
+	id, ok := uuidOf(v)
+	if ok && v.String != id && v.String != strings.ToUpper(id) {
+		c.spelled = append(c.spelled, v.String)
+	}
+	return id, ok
+}
+
 // digestOf stands for a record's text, which is not there any more.
 func digestOf(parts ...any) (d xalt.Digest) {
 	sum := sha256.New()
@@ -147,26 +178,127 @@ func objectOf(v []sql.NullString) ingest.Object {
 }
 
 // objects copies the libraries and object files, with their modules and times.
-func (im *importer) objects(ctx context.Context, after int64, limit int) (*chunk, error) {
+func (im *importer) objects(ctx context.Context, s span) (*chunk, error) {
 	c := newChunk()
 	var list []ingest.Object
 	var hashes []ingest.Hash
 	var stamps []string
-	err := im.each(ctx, c, "xalt_object", objectColumns, "", after, limit, func(_ int64, v []sql.NullString) error {
+	first := make(map[ingest.Hash]int) // of several rows, the first one's name counts
+	err := im.each(ctx, c, "xalt_object", objectColumns, "", s, func(_ int64, v []sql.NullString) error {
 		o := objectOf(v)
+		if i, ok := first[o.Hash]; !ok {
+			first[o.Hash] = len(list)
+		} else if list[i].Module == "" {
+			list[i].Module = o.Module
+		}
 		list, hashes = append(list, o), append(hashes, o.Hash)
 		stamps = append(stamps, im.dateOr(v[5], 0))
 		return nil
 	})
 	c.store = func(ctx context.Context, w *writer) error {
-		_, added, err := w.ensure(ctx, &objectTable, hashes, func(row []any, i int) []any {
+		ids, added, err := w.ensure(ctx, &objectTable, hashes, func(row []any, i int) []any {
 			o := &list[i]
 			return append(row, o.Path, o.Syshost, o.HashID, null(o.Module), stamps[i], o.LibType, nil)
 		})
+		if err != nil {
+			return err
+		}
+		there := make(map[int64]*ingest.Object)
+		for _, i := range first {
+			there[ids[i]] = &list[i]
+		}
+		for _, i := range added {
+			delete(there, ids[i])
+		}
+		named, err := w.nameObjects(ctx, there)
 		w.words(len(list), len(added))
+		w.outcome.Repeated -= named
+		w.outcome.Updated += named
 		return err
 	}
 	return c, err
+}
+
+// nameObjects gives objects that are there, by id, the names that the source has for
+// them, if no reverse map has a say about them: those that have none, or if
+// all is read again, all. It returns how many it has changed.
+func (w *writer) nameObjects(ctx context.Context, there map[int64]*ingest.Object) (named int64, err error) {
+	im := w.source
+	var ids []int64
+	for _, id := range slices.Sorted(maps.Keys(there)) {
+		if im.o.Full || there[id].Module != "" {
+			ids = append(ids, id)
+		}
+	}
+	query := "SELECT obj_id, module_name FROM xalt_object WHERE map_id IS NULL AND obj_id IN (%s)"
+	differ := make(map[int64]string)
+	err = in(ctx, w.db, w.on(&objectTable), query, ids, idArg, func(rows *sql.Rows) error {
+		var id int64
+		var module sql.NullString
+		err := rows.Scan(&id, &module)
+		if module.String != there[id].Module && (im.o.Full || module.String == "") {
+			differ[id] = module.String
+		}
+		return err
+	})
+	if err != nil || len(differ) == 0 {
+		return 0, err
+	}
+	names := make(map[ingest.Hash]string)
+	alone := false
+	if im.o.Full { // the first row may have been in another chunk
+		var paths []string
+		for id := range differ {
+			paths = append(paths, there[id].Path)
+		}
+		if names, err = im.objectNames(ctx, paths); err == nil {
+			alone, err = w.alone(ctx)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(differ)) {
+		module, ok := names[there[id].Hash]
+		if !ok {
+			module = there[id].Module
+		}
+		if module == differ[id] || module == "" && !alone { // the name may be another database's
+			continue
+		}
+		if _, err := w.db.exec(ctx, w.on(&objectTable), "UPDATE xalt_object SET module_name = ? WHERE obj_id = ?", null(module), id); err != nil {
+			return 0, err
+		}
+		named++
+	}
+	return named, nil
+}
+
+// objectNames returns the first name that the source has for each of its objects of
+// these paths; empty if it has none.
+func (im *importer) objectNames(ctx context.Context, paths []string) (names map[ingest.Hash]string, err error) {
+	query := "SELECT " + im.list("xalt_object", objectColumns[1:]...) + " FROM xalt_object t WHERE t.object_path IN (%s) ORDER BY t.obj_id"
+	values := make([]sql.NullString, len(objectColumns)-1)
+	places := make([]any, len(values))
+	for i := range values {
+		places[i] = &values[i]
+	}
+	err = im.src.retry(ctx, func() error {
+		names = make(map[ingest.Hash]string)
+		return in(ctx, im.src, im.src.sql, query, paths, textArg, func(rows *sql.Rows) error {
+			if err := rows.Scan(places...); err != nil {
+				return err
+			}
+			if o := objectOf(values); names[o.Hash] == "" {
+				names[o.Hash] = o.Module
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the names of objects: %w", err)
+	}
+	return names, nil
 }
 
 // words counts content that was stored, and what was there already.
@@ -176,11 +308,11 @@ func (w *writer) words(read, added int) {
 }
 
 // dictionary copies a table of names.
-func (im *importer) dictionary(ctx context.Context, d *dimension, hash func(string) ingest.Hash, after int64, limit int) (*chunk, error) {
+func (im *importer) dictionary(ctx context.Context, d *dimension, hash func(string) ingest.Hash, s span) (*chunk, error) {
 	c := newChunk()
 	var list []string
 	var hashes []ingest.Hash
-	err := im.each(ctx, c, d.table, []string{d.id, d.columns[0]}, "", after, limit, func(_ int64, v []sql.NullString) error {
+	err := im.each(ctx, c, d.table, []string{d.id, d.columns[0]}, "", s, func(_ int64, v []sql.NullString) error {
 		name := storable(v[0], "")
 		list, hashes = append(list, name), append(hashes, hash(name))
 		return nil
@@ -193,12 +325,12 @@ func (im *importer) dictionary(ctx context.Context, d *dimension, hash func(stri
 	return c, err
 }
 
-func (im *importer) envNames(ctx context.Context, after int64, limit int) (*chunk, error) {
-	return im.dictionary(ctx, &envNameTable, ingest.EnvNameHash, after, limit)
+func (im *importer) envNames(ctx context.Context, s span) (*chunk, error) {
+	return im.dictionary(ctx, &envNameTable, ingest.EnvNameHash, s)
 }
 
-func (im *importer) functions(ctx context.Context, after int64, limit int) (*chunk, error) {
-	return im.dictionary(ctx, &functionTable, ingest.FunctionHash, after, limit)
+func (im *importer) functions(ctx context.Context, s span) (*chunk, error) {
+	return im.dictionary(ctx, &functionTable, ingest.FunctionHash, s)
 }
 
 // pair is a row of a join.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/xalt"
@@ -38,14 +41,25 @@ var sourceRunColumns = []string{
 }
 
 // runs copies run records with their libraries and environment.
-func (im *importer) runs(ctx context.Context, after int64, limit int) (*chunk, error) {
+func (im *importer) runs(ctx context.Context, s span) (*chunk, error) {
 	c := newChunk()
+	runs, dead, err := im.readRuns(ctx, c, s)
+	c.of("xalt_run").Dead = int64(len(dead))
+	c.store = func(ctx context.Context, w *writer) error {
+		if err := w.writeRuns(ctx, runs); err != nil {
+			return err
+		}
+		return w.writeDead(ctx, &ingest.Batch{Dead: dead})
+	}
+	return c, err
+}
+
+// readRuns reads run records; rows that are none are dead letters.
+func (im *importer) readRuns(ctx context.Context, c *chunk, s span) (runs []ingest.Run, dead []ingest.DeadLetter, err error) {
 	count := c.of("xalt_run")
-	var runs []ingest.Run
 	var keys []int64
-	var dead []ingest.DeadLetter
-	err := im.each(ctx, c, "xalt_run", sourceRunColumns, "", after, limit, func(id int64, v []sql.NullString) error {
-		uuid, ok := uuidOf(v[0])
+	err = im.each(ctx, c, "xalt_run", sourceRunColumns, "", s, func(id int64, v []sql.NullString) error {
+		uuid, ok := c.uuid(v[0])
 		r := &xalt.Run{
 			RunUUID: uuid, JobID: storable(v[1], xalt.Unknown), Syshost: storable(v[3], xalt.Unknown), LinkUUID: linkUUID(v[4]),
 			HashID: storable(v[5], xalt.Unknown), Account: storable(v[6], xalt.Unknown), ExecType: storable(v[7], xalt.Unknown),
@@ -58,7 +72,7 @@ func (im *importer) runs(ctx context.Context, after int64, limit int) (*chunk, e
 			r.Probability = number(v[11])
 		}
 		if detail := lacks(ok, "run_uuid", r.ExecPath, "start_time", r.StartTime); detail != "" {
-			letter, err := im.letter("run", "xalt_run", "run_id", id, detail, rowOf(sourceRunColumns, v))
+			letter, err := im.letter("run", "xalt_run", fmt.Sprintf("run_id %d", id), detail, rowOf(sourceRunColumns, v))
 			dead = append(dead, letter)
 			return err
 		}
@@ -67,18 +81,18 @@ func (im *importer) runs(ctx context.Context, after int64, limit int) (*chunk, e
 		return nil
 	})
 	if err != nil {
-		return c, err
+		return nil, nil, err
 	}
 	objects, err := im.objectSets(ctx, c, "join_run_object", "run_id", keys)
 	if err != nil {
-		return c, err
+		return nil, nil, err
 	}
 	values, err := im.joined(ctx, c, "join_run_env", "run_id", "env_id", "t.env_value", keys)
 	if err != nil {
-		return c, err
+		return nil, nil, err
 	}
 	if err := learn(ctx, im, &im.cache.names, "xalt_env_name", []string{"env_id", "env_name"}, values, nameOf); err != nil {
-		return c, err
+		return nil, nil, err
 	}
 	for i, key := range keys {
 		r := &runs[i]
@@ -89,14 +103,62 @@ func (im *importer) runs(ctx context.Context, after int64, limit int) (*chunk, e
 		}, func(e *ingest.EnvVar) ingest.Hash { return e.Hash })
 		r.Digest = digestOf(*r.Run, r.Date, r.Module, r.Objects.Hash, r.Env.Hash)
 	}
-	count.Dead = int64(len(dead))
-	c.store = func(ctx context.Context, w *writer) error {
-		if err := w.writeRuns(ctx, runs); err != nil {
-			return err
+	return runs, dead, nil
+}
+
+// underWay reads again the runs that had not ended when they were read: XALT
+// changes a run's row when the run ends. It goes through the rows of ours that have no end, and
+// takes those of which the source knows more.
+func (im *importer) underWay(table string) func(context.Context, span) (*chunk, error) {
+	return func(ctx context.Context, s span) (*chunk, error) {
+		c := &chunk{again: true, counts: make(map[string]*ImportCount)}
+		var uuids []string
+		times := make(map[string]float64) // that the run has taken so far
+		query := "SELECT run_id, run_uuid, run_time FROM " + table + " WHERE imported = 1 AND end_time = 0 AND run_id > ? ORDER BY run_id LIMIT ?"
+		err := im.db.retry(ctx, func() error {
+			c.rows, uuids = 0, uuids[:0]
+			return im.db.query(ctx, im.db.sql, query, []any{s.after, s.limit}, func(rows *sql.Rows) error {
+				var uuid string
+				var runTime float64
+				if err := rows.Scan(&c.last, &uuid, &runTime); err != nil {
+					return err
+				}
+				c.rows++
+				uuids = append(uuids, uuid)
+				times[uuid] = runTime
+				return nil
+			})
+		})
+		if err != nil {
+			return c, fmt.Errorf("look up runs that are under way: %w", err)
 		}
-		return w.writeDead(ctx, &ingest.Batch{Dead: dead})
+		names := slices.Clone(uuids)
+		for _, uuid := range uuids {
+			names = append(names, strings.ToUpper(uuid))
+		}
+		more := make(map[string]bool)
+		query = "SELECT " + im.list("xalt_run", "run_uuid", "end_time", "run_time") + " FROM xalt_run t WHERE t.run_uuid IN (%s)"
+		err = in(ctx, im.src, im.src.sql, query, names, textArg, func(rows *sql.Rows) error {
+			var v [3]sql.NullString
+			if err := rows.Scan(&v[0], &v[1], &v[2]); err != nil {
+				return err
+			}
+			uuid, _ := uuidOf(v[0])
+			if known, ok := times[uuid]; ok && (seconds(v[1]) != 0 || seconds(v[2]) != known) {
+				more[uuid] = true
+			}
+			return nil
+		})
+		if err != nil || len(more) == 0 {
+			return c, err
+		}
+		uuids = slices.Sorted(maps.Keys(more))
+		if s.limit == 1 { // the database may refuse it
+			c.key, c.row = "run_uuid "+uuids[0], map[string]string{"run_uuid": uuids[0]}
+		}
+		c.store = func(ctx context.Context, w *writer) error { return w.renewRuns(ctx, uuids) }
+		return c, nil
 	}
-	return c, nil
 }
 
 // lacks says what keeps a row from being a record.
@@ -124,21 +186,32 @@ var sourceLinkColumns = []string{
 }
 
 // links copies link records with their objects and functions.
-func (im *importer) links(ctx context.Context, after int64, limit int) (*chunk, error) {
+func (im *importer) links(ctx context.Context, s span) (*chunk, error) {
 	c := newChunk()
+	links, dead, err := im.readLinks(ctx, c, s)
+	c.of("xalt_link").Dead = int64(len(dead))
+	c.store = func(ctx context.Context, w *writer) error {
+		if err := w.writeLinks(ctx, links); err != nil {
+			return err
+		}
+		return w.writeDead(ctx, &ingest.Batch{Dead: dead})
+	}
+	return c, err
+}
+
+// readLinks reads link records; rows that are none are dead letters.
+func (im *importer) readLinks(ctx context.Context, c *chunk, s span) (links []ingest.Link, dead []ingest.DeadLetter, err error) {
 	count := c.of("xalt_link")
-	var links []ingest.Link
 	var keys []int64
-	var dead []ingest.DeadLetter
-	err := im.each(ctx, c, "xalt_link", sourceLinkColumns, "", after, limit, func(id int64, v []sql.NullString) error {
-		uuid, ok := uuidOf(v[0])
+	err = im.each(ctx, c, "xalt_link", sourceLinkColumns, "", s, func(id int64, v []sql.NullString) error {
+		uuid, ok := c.uuid(v[0])
 		l := &xalt.Link{
 			UUID: uuid, HashID: storable(v[1], xalt.Unknown), LinkProgram: storable(v[3], xalt.Unknown), LinkPath: storable(v[4], xalt.Unknown),
 			LinkLine: count.unpacked(v[6]), Cwd: storable(v[7], xalt.Unknown), BuildUser: storable(v[8], xalt.Unknown),
 			BuildSyshost: storable(v[9], xalt.Unknown), BuildEpoch: seconds(v[10]), ExecPath: storable(v[11], ""),
 		}
 		if detail := lacks(ok, "uuid", l.ExecPath, "build_epoch", l.BuildEpoch); detail != "" {
-			letter, err := im.letter("link", "xalt_link", "link_id", id, detail, rowOf(sourceLinkColumns, v))
+			letter, err := im.letter("link", "xalt_link", fmt.Sprintf("link_id %d", id), detail, rowOf(sourceLinkColumns, v))
 			dead = append(dead, letter)
 			return err
 		}
@@ -147,18 +220,18 @@ func (im *importer) links(ctx context.Context, after int64, limit int) (*chunk, 
 		return nil
 	})
 	if err != nil {
-		return c, err
+		return nil, nil, err
 	}
 	objects, err := im.objectSets(ctx, c, "join_link_object", "link_id", keys)
 	if err != nil {
-		return c, err
+		return nil, nil, err
 	}
 	functions, err := im.joined(ctx, c, "join_link_function", "link_id", "func_id", "NULL", keys)
 	if err != nil {
-		return c, err
+		return nil, nil, err
 	}
 	if err := learn(ctx, im, &im.cache.functions, "xalt_function", []string{"func_id", "function_name"}, functions, nameOf); err != nil {
-		return c, err
+		return nil, nil, err
 	}
 	for i, key := range keys {
 		l := &links[i]
@@ -169,24 +242,17 @@ func (im *importer) links(ctx context.Context, after int64, limit int) (*chunk, 
 		}, func(f *ingest.Function) ingest.Hash { return f.Hash })
 		l.Digest = digestOf(*l.Link, l.Date, l.Module, l.Objects.Hash, l.Functions.Hash)
 	}
-	count.Dead = int64(len(dead))
-	c.store = func(ctx context.Context, w *writer) error {
-		if err := w.writeLinks(ctx, links); err != nil {
-			return err
-		}
-		return w.writeDead(ctx, &ingest.Batch{Dead: dead})
-	}
-	return c, nil
+	return links, dead, nil
 }
 
 var sourcePkgColumns = []string{"pkg_id", "run_id", "program", "pkg_name", "pkg_version", "pkg_path"}
 
 // pkgs copies the packages of runs.
-func (im *importer) pkgs(ctx context.Context, after int64, limit int) (*chunk, error) {
+func (im *importer) pkgs(ctx context.Context, s span) (*chunk, error) {
 	c := newChunk()
 	var pkgs []*xalt.Pkg
 	var dead []ingest.DeadLetter
-	err := im.each(ctx, c, "xalt_pkg", sourcePkgColumns, "r.run_uuid LEFT JOIN xalt_run r ON r.run_id = t.run_id", after, limit, func(id int64, v []sql.NullString) error {
+	err := im.each(ctx, c, "xalt_pkg", sourcePkgColumns, "r.run_uuid LEFT JOIN xalt_run r ON r.run_id = t.run_id", s, func(id int64, v []sql.NullString) error {
 		uuid, ok := uuidOf(v[5])
 		p := &xalt.Pkg{
 			RunUUID: uuid, Program: storable(v[1], xalt.Unknown), Name: storable(v[2], ""), Version: storable(v[3], xalt.Unknown),
@@ -200,7 +266,7 @@ func (im *importer) pkgs(ctx context.Context, after int64, limit int) (*chunk, e
 			detail = "no pkg_name"
 		}
 		if detail != "" {
-			letter, err := im.letter("pkg", "xalt_pkg", "pkg_id", id, detail, rowOf(sourcePkgColumns, v))
+			letter, err := im.letter("pkg", "xalt_pkg", fmt.Sprintf("pkg_id %d", id), detail, rowOf(sourcePkgColumns, v))
 			dead = append(dead, letter)
 			return err
 		}
@@ -219,12 +285,12 @@ func (im *importer) pkgs(ctx context.Context, after int64, limit int) (*chunk, e
 
 // plain returns how to copy a table that scripts fill: rows that are not there
 // yet are added.
-func (im *importer) plain(table, key string, columns ...string) func(context.Context, int64, int) (*chunk, error) {
-	return func(ctx context.Context, after int64, limit int) (*chunk, error) {
+func (im *importer) plain(table, key string, columns ...string) func(context.Context, span) (*chunk, error) {
+	return func(ctx context.Context, s span) (*chunk, error) {
 		c := newChunk()
 		var list [][]string
 		var firsts []string
-		err := im.each(ctx, c, table, append([]string{key}, columns...), "", after, limit, func(_ int64, v []sql.NullString) error {
+		err := im.each(ctx, c, table, append([]string{key}, columns...), "", s, func(_ int64, v []sql.NullString) error {
 			row := make([]string, len(columns))
 			for i := range row {
 				row[i] = storable(v[i], "")
@@ -274,9 +340,9 @@ func (im *importer) plain(table, key string, columns ...string) func(context.Con
 
 // totalEnv counts rows of a table that XALT stopped filling; here it is empty
 // as well, and they are left.
-func (im *importer) totalEnv(ctx context.Context, after int64, limit int) (*chunk, error) {
+func (im *importer) totalEnv(ctx context.Context, s span) (*chunk, error) {
 	c := newChunk()
-	err := im.each(ctx, c, "xalt_total_env", []string{"envT_id", "run_id"}, "", after, limit, func(int64, []sql.NullString) error {
+	err := im.each(ctx, c, "xalt_total_env", []string{"envT_id", "run_id"}, "", s, func(int64, []sql.NullString) error {
 		c.of("xalt_total_env").Left++
 		return nil
 	})

@@ -157,7 +157,7 @@ func (v *verifier) unions(ctx context.Context, list []runRow) error {
 	}
 	for _, uuid := range wrong {
 		err := v.found(ctx, Finding{Key: "run_uuid " + uuid, Detail: "its sets are not those of its start and its end"}, func(w *writer) error {
-			claims, err := w.loadClaims(ctx, []ingest.Run{{Run: &xalt.Run{RunUUID: uuid}}})
+			claims, err := w.loadClaims(ctx, []string{uuid})
 			if err != nil {
 				return err
 			}
@@ -229,7 +229,7 @@ func (v *verifier) runOrder(ctx context.Context) error {
 			f := Finding{Key: "run_uuid " + uuid}
 			look := func(w *writer) ([]*claim, []int64, error) {
 				f.Detail, f.Hopeless = "", ""
-				claims, err := w.loadClaims(ctx, []ingest.Run{{Run: &xalt.Run{RunUUID: uuid}}})
+				claims, err := w.loadClaims(ctx, []string{uuid})
 				list := claims[uuid]
 				if err != nil || len(list) == 0 {
 					return nil, nil, err

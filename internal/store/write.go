@@ -31,8 +31,10 @@ type writer struct {
 	objectSets setCache[ingest.Object]
 	envSets    setCache[ingest.EnvVar]
 
-	importing bool  // the rows come from another database, see import.go
-	outrun    int64 // imported rows that were left because the log's are there
+	importing bool      // the rows come from another database, see import.go
+	source    *importer // what reads that
+	spelled   []string  // UUIDs of the rows as the source has them, unless in one case
+	outrun    int64     // imported rows that were left because the log's are there
 }
 
 // writeBatch stores a batch in one transaction; slow does without the bulk way.
@@ -215,8 +217,18 @@ func (w *writer) writeLinks(ctx context.Context, links []ingest.Link) error {
 		return err
 	}
 	var gone []int64
+	var renewed map[string]*renewal
+	if w.importing {
+		if renewed, gone, err = w.renewLinks(ctx, rows, changedLinks(links, rows)); err != nil {
+			return err
+		}
+	}
 	for i := range links {
 		l := &links[i]
+		if n := renewed[l.UUID]; n != nil {
+			n.fate(l.Digest).count(&w.outcome)
+			continue
+		}
 		list := rows[l.UUID]
 		logged := slices.ContainsFunc(list, func(r *linkRow) bool { return !r.imported })
 		if w.importing && logged { // the log knows better
@@ -227,7 +239,7 @@ func (w *writer) writeLinks(ctx context.Context, links []ingest.Link) error {
 			w.outcome.Repeated++
 			continue
 		}
-		row := &linkRow{link: *l, module: l.Module, objects: objectRef{set: l.Objects}, function: setRef[ingest.Function]{set: l.Functions}, imported: w.importing, changed: true}
+		row := newLinkRow(l, w.importing)
 		switch {
 		case len(list) == 0:
 			w.outcome.Stored++
@@ -264,6 +276,10 @@ func (w *writer) writeLinks(ctx context.Context, links []ingest.Link) error {
 		}
 	}
 	return w.storeLinks(ctx, write, gone)
+}
+
+func newLinkRow(l *ingest.Link, imported bool) *linkRow {
+	return &linkRow{link: *l, module: l.Module, objects: objectRef{set: l.Objects}, function: setRef[ingest.Function]{set: l.Functions}, imported: imported, changed: true}
 }
 
 // loadLinks reads the rows of links.
