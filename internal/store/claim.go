@@ -373,6 +373,9 @@ func intPointer(n sql.NullInt64) *int64 {
 // loadClaims reads the rows of runs, and sorts the UUIDs.
 func (w *writer) loadClaims(ctx context.Context, uuids []string) (map[string][]*claim, error) {
 	claims := make(map[string][]*claim, len(uuids))
+	if len(uuids) == 0 {
+		return claims, nil
+	}
 	columns := strings.Join(runColumns(&w.db.dialect), ", ")
 	tables, err := w.unlessEmpty(ctx, "xalt_run", "run_conflict")
 	if err != nil {
