@@ -50,7 +50,7 @@ var (
 
 // on returns the session that writes a table.
 func (w *writer) on(d *dimension) *session {
-	if d == &objectTable || d == &objectSets {
+	if d == &objectTable || d == &objectSets || d == &reverseMapping { // which objects name
 		return w.objects
 	}
 	return w.tx
