@@ -379,10 +379,11 @@ func utsname[T int8 | uint8](field [65]T) string {
 	return b.String()
 }
 
-// sourceDate reads SOURCE_DATE_EPOCH.
+// sourceDate reads SOURCE_DATE_EPOCH. Like what reads the records, it takes no time
+// on the last day of the year 9999, which is the year 10000 in some zones.
 func sourceDate(s string) (time.Time, bool) {
 	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 || n > 253402300799 {
+	if err != nil || n < 0 || n > 253402300799-24*60*60 {
 		return time.Time{}, false
 	}
 	return time.Unix(n, 0).UTC(), true

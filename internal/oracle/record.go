@@ -13,8 +13,9 @@ import (
 // unknown is the default of text.
 const unknown = "unknown"
 
-// maxSeconds is the end of the year 9999.
-const maxSeconds = 253402300799
+// maxSeconds is a day before the end of the year 9999, which leaves room for every
+// time zone.
+const maxSeconds = 253402300799 - 86400
 
 // pair is a library or object file (path, hash) or an environment variable
 // (name, value).

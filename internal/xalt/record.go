@@ -15,9 +15,10 @@ import (
 // Unknown is the default of a text field that is missing or bad.
 const Unknown = "unknown"
 
-// MaxTime is the end of the year 9999 in seconds since 1970; no later time can
-// be written as a date.
-const MaxTime = 253402300799
+// MaxTime is a day before the end of the year 9999, in seconds since 1970: no later
+// year can be written as a date, and clocks east of Greenwich are ahead by up to
+// 14 hours, so that the year ends everywhere after that.
+const MaxTime = 253402300799 - 24*60*60
 
 // ErrRecord is wrapped by every error of [Decode]: the text is not a record
 // that can be stored.

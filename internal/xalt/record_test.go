@@ -194,6 +194,7 @@ func TestDecodeRunErrors(t *testing.T) {
 		{"start_time is NaN", `1795000000.25`, "NaN", "start_time"},
 		{"start_time is infinite", `1795000000.25`, "1e999", "start_time"},
 		{"start_time is after the year 9999", `1795000000.25`, "253402300800", "start_time"},
+		{"start_time is after the year 9999 in some zone", `1795000000.25`, "253402250400", "start_time"},
 		{"no userT", `"userT":`, `"userX":`, "run_uuid"},
 		{"no userDT", `"userDT":`, `"userDX":`, "start_time"},
 		{"cut", `"xalt-3.2.4"}`, `"xalt-3`, "not JSON"},
@@ -293,6 +294,7 @@ func TestDecodeLink(t *testing.T) {
 		{"no build_epoch", `"build_epoch":"1795167839.7545",`, "", "build_epoch"},
 		{"bad build_epoch", "1795167839.7545", "yesterday", "build_epoch"},
 		{"build_epoch is zero", "1795167839.7545", "0", "build_epoch"},
+		{"build_epoch is after the year 9999 in some zone", "1795167839.7545", "253402250400", "build_epoch"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rec, err := xalt.Decode(xalt.KindLink, []byte(strings.Replace(linkText, tt.old, tt.new, 1)))
