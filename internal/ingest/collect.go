@@ -177,14 +177,18 @@ func (c *collector) addBlock(ctx context.Context, p *messageParser, b *xalt.Bloc
 	}
 	c.last = g
 	if g.line == 0 || len(g.Parts()) == 0 || c.opts.Clock {
-		if seen := p.time(m); seen > 0 {
-			g.seen = max(g.seen, seen)
-			c.clock = max(c.clock, seen)
-		} else if b.Epoch > 0 {
-			g.seen = max(g.seen, b.Epoch)
-		} else { // the log was written then at the latest
-			g.seen = max(g.seen, p.reference.Unix())
+		seen := p.time(m)
+		c.clock = max(c.clock, seen)
+		if seen <= 0 {
+			seen = b.Epoch
 		}
+		if seen <= 0 { // the log was written then at the latest
+			seen = p.reference.Unix()
+		}
+		if latest := c.opts.latest(); seen <= 0 || seen > latest { // it would wait for ever, or until then
+			seen = latest
+		}
+		g.seen = max(g.seen, seen)
 	}
 	g.line = number
 	before := g.Size()

@@ -81,6 +81,10 @@ func setDefault[T comparable](p *T, value T) {
 	}
 }
 
+// latest is the latest log time that is believed, in seconds since 1970: a day is left
+// for clocks that differ.
+func (o *Options) latest() int64 { return o.Now().Add(24 * time.Hour).Unix() }
+
 func (o *Options) stopping() bool {
 	select {
 	case <-o.Stop:
@@ -308,7 +312,7 @@ const sweepGroups = 2048
 // too long.
 func (in *Ingester) Sweep(ctx context.Context) error {
 	in.c.origins = true
-	clock, err := in.store.Clock(ctx, min(in.c.clock, in.opts.Now().Add(24*time.Hour).Unix()))
+	clock, err := in.store.Clock(ctx, min(in.c.clock, in.opts.latest()))
 	if err != nil {
 		return &StoreError{err}
 	}

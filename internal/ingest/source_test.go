@@ -324,6 +324,45 @@ func TestExpiry(t *testing.T) {
 	s.wantRows("the rest", map[string]int64{"xalt_run": 3})
 }
 
+// TestExpiryOfFuture has blocks that say they were written in the future, each in
+// another way, or in no time at all: they do not wait for longer than the others.
+func TestExpiryOfFuture(t *testing.T) {
+	future := time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC)
+	changed := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) // later ones not every file system has
+	dated := join(runLines(t, 1)[:2])
+	bare := strings.ReplaceAll(dated, stamp+" vm ", "")
+	for name, log := range map[string]string{
+		"time":         strings.ReplaceAll(dated, stamp, future.Format(time.RFC3339)),
+		"epoch":        strings.ReplaceAll(bare, " V:4 ", fmt.Sprintf(" V:4 epoch:%d ", future.Unix())),
+		"file":         bare,
+		"no time":      bare,
+		"without year": strings.ReplaceAll(dated, stamp, "Nov 20 10:00:00"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			file := s.file("1.log", log)
+			changed := changed
+			if name == "no time" {
+				changed = time.Unix(0, 0)
+			}
+			if err := os.Chtimes(file, changed, changed); err != nil {
+				t.Fatal(err)
+			}
+			s.run(file)
+			s.wantWaiting("now", 1)
+			for _, day := range []int{20, 40} {
+				later := strings.ReplaceAll(runLog(t, day, day), stamp, clock().AddDate(0, 0, day).Format(time.RFC3339))
+				s.with(func(o *ingest.Options) { o.Now = func() time.Time { return clock().AddDate(0, 0, day) } }, s.file("2.log", later))
+				if day == 20 {
+					s.wantWaiting("after 20 days", 1)
+				}
+			}
+			s.wantWaiting("after 40 days", 0)
+			s.wantDead("after 40 days", ingest.ReasonIncomplete)
+		})
+	}
+}
+
 // TestDeadGroup has a wrong block; later the right one comes.
 func TestDeadGroup(t *testing.T) {
 	l := runLines(t, 1)
