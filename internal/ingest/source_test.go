@@ -756,6 +756,32 @@ func TestStatsOfEdges(t *testing.T) {
 	}
 }
 
+// TestManyMachines reads a log that names a new machine in each record: no more than
+// so many are kept in the counters, the first ones, and it is told.
+func TestManyMachines(t *testing.T) {
+	s := newSite(t)
+	var log strings.Builder
+	const more = 100
+	for n := 1; n <= ingest.MaxMachines+more; n++ {
+		text := replace(t, runText(n), `"syshost":"rios"`, fmt.Sprintf(`"syshost":"host%d"`, n))
+		log.WriteString(join(lines(t, "run_fini_"+uuid(n), text, 700)))
+	}
+	s.opts.BatchRecords = 150 // many batches
+	first := s.run(s.file("1.log", runLog(t, 0, 0)))
+	if len(first.Newest) != 1 || first.NewestMore {
+		t.Errorf("one machine: %v, more %t", first.Newest, first.NewestMore)
+	}
+	stats := s.run(s.file("2.log", log.String()))
+	if len(stats.Newest) != ingest.MaxMachines || !stats.NewestMore || stats.Newest["host1"] != 1795000000.25 {
+		t.Errorf("%d machines are kept, more %t, want %d and more", len(stats.Newest), stats.NewestMore, ingest.MaxMachines)
+	}
+	s.wantRows("all", map[string]int64{"xalt_run": ingest.MaxMachines + more + 1})
+	var out strings.Builder
+	if stats.WriteText(&out); !strings.Contains(out.String(), "machines: more than 1000") {
+		t.Errorf("the summary says nothing of them:\n%s", out.String())
+	}
+}
+
 // TestOrderOfSample reads the sample backwards, twice, and in small batches.
 func TestOrderOfSample(t *testing.T) {
 	want := newSite(t)

@@ -20,9 +20,15 @@ type Stats struct {
 	NewDead   int64 `json:"new_dead_letters"`
 	Damaged   int64 `json:"damaged_sources"` // compressed files that broke off
 	// Newest is the latest start of a run or link per machine, in seconds
-	// since 1970. Machine names that are not plain words are left out.
-	Newest map[string]float64 `json:"newest"`
+	// since 1970. Machine names that are not plain words are left out, and those
+	// that come when there are [MaxMachines].
+	Newest     map[string]float64 `json:"newest"`
+	NewestMore bool               `json:"newest_more,omitempty"` // machines were left out because there are too many
 }
+
+// MaxMachines is how many machines are in [Stats.Newest] at most: a log may name a
+// new one in each record, and following it goes on for months.
+const MaxMachines = 1000
 
 // Lines counts lines; RFC 5424 or not is no matter here.
 type Lines struct {
@@ -91,6 +97,7 @@ func (s *Stats) add(o *Stats) {
 	for host, t := range o.Newest {
 		s.newest(host, t)
 	}
+	s.NewestMore = s.NewestMore || o.NewestMore
 }
 
 func (s *Stats) newest(host string, t float64) {
@@ -100,7 +107,11 @@ func (s *Stats) newest(host string, t float64) {
 	if s.Newest == nil {
 		s.Newest = make(map[string]float64)
 	}
-	if t > s.Newest[host] {
+	known, ok := s.Newest[host]
+	switch {
+	case !ok && len(s.Newest) >= MaxMachines: // those that came first stay, so that a series does not come and go
+		s.NewestMore = true
+	case t > known:
 		s.Newest[host] = t
 	}
 }
@@ -144,6 +155,9 @@ func (s *Stats) WriteText(w io.Writer) {
 	}
 	if s.NewDead > 0 {
 		fmt.Fprintf(w, "new dead letters: %d (see syslog2db dead-letters)\n", s.NewDead)
+	}
+	if s.NewestMore {
+		fmt.Fprintf(w, "machines: more than %d, of the others the newest record is not told\n", MaxMachines)
 	}
 	if s.Damaged > 0 {
 		fmt.Fprintf(w, "damaged compressed sources: %d\n", s.Damaged)
