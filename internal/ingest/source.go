@@ -130,26 +130,6 @@ func (in *Ingester) finish(ctx context.Context, advance func() *Advance) error {
 	return in.await()
 }
 
-// readStream reads what has no position: standard input, a pipe.
-func (in *Ingester) readStream(ctx context.Context, name string, r io.Reader) error {
-	in.stats.Sources++
-	in.c.where = xalt.Storable(name)
-	src, _, release, err := decompress(bufio.NewReaderSize(&countingReader{r, in.opts.Progress}, readSize))
-	defer release()
-	if err != nil {
-		return in.broken(name, err)
-	}
-	lines := newLineReader(src, in.opts.MaxLine, 0, 0, nil)
-	broken := in.lines(ctx, lines, newMessageParser(in.opts.Now().In(in.opts.Zone)), true, nil)
-	if err := in.stopped(broken); err != nil {
-		return err
-	}
-	if err := in.finish(ctx, nil); err != nil {
-		return err
-	}
-	return in.broken(name, broken)
-}
-
 // stopped returns the errors that end the run, not those of the source.
 func (in *Ingester) stopped(err error) error {
 	var s *StoreError
@@ -189,8 +169,7 @@ func (in *Ingester) lines(ctx context.Context, r *lineReader, p *messageParser, 
 		if err := in.c.addLine(ctx, p, l); err != nil {
 			return &StoreError{err}
 		}
-		due := n%1024 == 0 && in.opts.Now().Sub(in.opened) > in.opts.BatchTime
-		if (due || in.full()) && !l.unfinished {
+		if (n%1024 == 0 && in.due() || in.full()) && !l.unfinished {
 			if err := in.commit(ctx, advance); err != nil {
 				return err
 			}
