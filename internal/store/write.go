@@ -390,19 +390,73 @@ func (w *writer) storeLinks(ctx context.Context, list []*linkRow, gone []int64) 
 	return w.db.insert(ctx, w.tx, "link_conflict", linkColumns, conflicts, w.db.dialect.upsert([]string{"uuid", "digest"}, linkColumns))
 }
 
+// skipColumns are those of wrap_skip; skipRow has their values in this order.
+func (d *dialect) skipColumns() []string {
+	return []string{"uuid", "date", "syshost", d.types.User, "role", "program", "reason"}
+}
+
+// skipRow is a row of wrap_skip. Of several skips of one UUID the least counts, by date
+// and then by all else: there is one of them unless somebody makes it up, so that the
+// others are not kept, but which one counts must not depend on the order.
+type skipRow [7]string
+
+func (r *skipRow) compare(other *skipRow) int { return slices.Compare(r[:], other[:]) }
+
+// writeSkips merges a batch's notes of xalt-wrap with what is stored.
 func (w *writer) writeSkips(ctx context.Context, b *ingest.Batch) error {
-	columns := []string{"uuid", "date", "syshost", w.db.dialect.types.User, "role", "program", "reason"}
+	if len(b.Skips) == 0 {
+		return nil
+	}
+	uuids := make([]string, len(b.Skips))
+	for i, s := range b.Skips {
+		uuids[i] = s.UUID
+	}
+	slices.Sort(uuids)
+	uuids = slices.Compact(uuids)
+	columns := w.db.dialect.skipColumns()
+	stored := make(map[string]skipRow, len(uuids))
+	err := in(ctx, w.db, w.tx, "SELECT "+strings.Join(columns, ", ")+" FROM wrap_skip WHERE uuid IN (%s)", uuids, textArg, func(rows *sql.Rows) error {
+		var r skipRow
+		err := rows.Scan(&r[0], dateText{&r[1]}, &r[2], &r[3], &r[4], &r[5], &r[6])
+		stored[r[0]] = r
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("look up wrap_skip: %w", err)
+	}
+	least := maps.Clone(stored)
 	for _, s := range b.Skips {
-		n, err := w.db.exec(ctx, w.tx, "INSERT INTO wrap_skip ("+strings.Join(columns, ", ")+") VALUES ("+placeholders(len(columns))+")"+w.db.dialect.keep(columns[:1]),
-			s.UUID, s.Date, s.Syshost, s.User, s.Role, s.Program, s.Reason)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
+		r := skipRow{s.UUID, s.Date, s.Syshost, s.User, s.Role, s.Program, s.Reason}
+		known, ok := least[s.UUID]
+		switch order := r.compare(&known); {
+		case !ok:
 			w.outcome.Stored++
-		} else {
+		case order == 0:
 			w.outcome.Repeated++
+			continue
+		case order > 0:
+			w.outcome.Superseded++
+			continue
+		default:
+			w.outcome.Updated++
+		}
+		least[s.UUID] = r
+	}
+	var fresh, changed [][]any
+	for _, uuid := range uuids {
+		r := least[uuid]
+		row := make([]any, len(r))
+		for i := range r {
+			row[i] = r[i]
+		}
+		if old, ok := stored[uuid]; !ok {
+			fresh = append(fresh, row)
+		} else if old != r {
+			changed = append(changed, row)
 		}
 	}
-	return nil
+	if err := w.db.insert(ctx, w.tx, "wrap_skip", columns, fresh, ""); err != nil {
+		return err
+	}
+	return w.db.insert(ctx, w.tx, "wrap_skip", columns, changed, w.db.dialect.upsert(columns[:1], columns))
 }
