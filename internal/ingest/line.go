@@ -30,6 +30,9 @@ type lineReader struct {
 	// latest with flush.
 	tee  func([]byte)
 	teed int // what it has seen of buf
+	// mark is called before tee sees a line that may turn out to have no end; back
+	// makes what tee has seen since unseen. nil without a tee.
+	mark func() (back func())
 }
 
 // readSize is how much is asked of the source at a time, in bytes.
@@ -99,16 +102,24 @@ func (r *lineReader) take(length, newline int, unfinished bool) line {
 
 // longLine hands out the beginning of a line and reads over the rest.
 func (r *lineReader) longLine() (line, error) {
-	r.number++
-	l := line{text: bytes.Clone(r.buf[r.start : r.start+r.limit]), number: r.number, offset: r.offset, long: true}
+	l := line{text: bytes.Clone(r.buf[r.start : r.start+r.limit]), number: r.number + 1, offset: r.offset, long: true}
+	r.flush()
+	back := func() {}
+	if r.mark != nil {
+		back = r.mark() // the line is not kept until its end is known
+	}
 	for {
 		if i := bytes.IndexByte(r.buf[r.start:r.filled], '\n'); i >= 0 {
 			r.skip(i + 1)
+			r.number++
 			break
 		}
 		r.skip(r.filled - r.start)
-		if r.err != nil {
-			break // what may still come of it is no line of XALT's
+		if r.err != nil { // the rest may still come
+			l.unfinished = true
+			r.flush()
+			back()
+			break
 		}
 		r.fill()
 	}

@@ -59,7 +59,7 @@ func TestLineReader(t *testing.T) {
 		{"at the limit with CR", "0123456789\r\nb\n", []line{{text: text("0123456789"), number: 1, end: 12}, {text: text("b"), number: 2, offset: 12, end: 14}}},
 		{"one too long", "0123456789x\nb\n", []line{{text: text("0123456789"), number: 1, end: 12, long: true}, {text: text("b"), number: 2, offset: 12, end: 14}}},
 		{"much too long", long + "\nb\n", []line{{text: text(long[:10]), number: 1, end: 31, long: true}, {text: text("b"), number: 2, offset: 31, end: 33}}},
-		{"too long at the end", "a\n" + long, []line{{text: text("a"), number: 1, end: 2}, {text: text(long[:10]), number: 2, offset: 2, end: 32, long: true}}},
+		{"too long at the end", "a\n" + long, []line{{text: text("a"), number: 1, end: 2}, {text: text(long[:10]), number: 2, offset: 2, end: 32, long: true, unfinished: true}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for name, src := range map[string]io.Reader{
@@ -107,6 +107,10 @@ func checkLines(t *testing.T, input []byte, src io.Reader, limit int) {
 	t.Helper()
 	var hashed []byte
 	r := newLineReader(src, limit, 0, 0, func(p []byte) { hashed = append(hashed, p...) })
+	r.mark = func() func() {
+		n := len(hashed)
+		return func() { hashed = hashed[:n] }
+	}
 	list, err := readLines(r)
 	if !errors.Is(err, io.EOF) {
 		t.Fatal(err)
@@ -150,6 +154,8 @@ func TestLineReaderChunks(t *testing.T) {
 	checkLines(t, input, bytes.NewReader(input), 2000)
 	checkLines(t, input, iotest.HalfReader(bytes.NewReader(input)), 2000)
 	checkLines(t, append(input, "unfinished"...), bytes.NewReader(append(input, "unfinished"...)), 2000)
+	input = append(input, bytes.Repeat([]byte("y"), 5*readSize)...) // too long, and unfinished
+	checkLines(t, input, iotest.HalfReader(bytes.NewReader(input)), 2000)
 }
 
 func FuzzLineReader(f *testing.F) {

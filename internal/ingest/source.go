@@ -394,6 +394,15 @@ func (in *Ingester) readLog(ctx context.Context, name, path string) (again bool,
 			sum.add(p[int64(len(p))-fresh:])
 		}
 	})
+	lines.mark = func() func() {
+		before, state := position, sum.state()
+		return func() {
+			position = before
+			if sum, err = contentOf(state); err != nil {
+				panic(err) // the state is our own
+			}
+		}
+	}
 	var last *Advance
 	advance := func() *Advance {
 		if last != nil {

@@ -149,6 +149,39 @@ func TestUnfinishedLine(t *testing.T) {
 	}
 }
 
+// TestLongUnfinishedLine has a line that is too long already and has no end yet: what
+// comes of it later belongs to it, however often the log is read meanwhile, and the log
+// is known by its content as one that was read in one piece.
+func TestLongUnfinishedLine(t *testing.T) {
+	begin, rest := runLog(t, 1, 1), strings.Repeat("x", 70_000)
+	for name, zipped := range map[string]bool{"plain": false, "compressed": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			content := ""
+			read := func(what, more string, want ingest.Lines) {
+				t.Helper()
+				content += more
+				text := content
+				if zipped {
+					text = zip(t, content)
+				}
+				wantStats(t, what, s.run(s.file("xalt.log", text)).Lines, want)
+			}
+			read("begun", begin+rest, ingest.Lines{Block: 3, Unfinished: 1})
+			read("again", "", ingest.Lines{Unfinished: 1})
+			read("more", strings.Repeat("y", 1<<20), ingest.Lines{Unfinished: 1})
+			read("ended", " XALT_LOGGING_rios: V:4 nonsense\n", ingest.Lines{Long: 1})
+			read("read on", runLog(t, 2, 2), ingest.Lines{Block: 3})
+			read("known", "", ingest.Lines{})
+			wantRead(t, "a copy", s.run(s.file("copy.log", content)), 0)
+			s.wantRows("at the end", map[string]int64{"xalt_run": 2})
+			if got := s.count("SELECT line_count FROM ingest_source"); got != 7 {
+				t.Errorf("%d lines are before the position, want 7", got)
+			}
+		})
+	}
+}
+
 // TestGrowsByteByByte reads a log after each few bytes that are added.
 func TestGrowsByteByByte(t *testing.T) {
 	s := newSite(t)
