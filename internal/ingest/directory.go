@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -25,7 +26,7 @@ func (in *Ingester) readDirectory(ctx context.Context, dir string) error {
 		if !entry.Type().IsRegular() || !recordFile.MatchString(entry.Name()) {
 			return nil
 		}
-		err = in.readRecord(ctx, path)
+		_, err = in.readRecord(ctx, path)
 		if in.stopped(err) != nil {
 			return err
 		}
@@ -46,25 +47,35 @@ func (in *Ingester) readDirectory(ctx context.Context, dir string) error {
 	return errors.Join(unread...)
 }
 
-// readRecord reads a file that holds one record.
-func (in *Ingester) readRecord(ctx context.Context, path string) error {
+// readRecord reads a file that holds one record. It is left for the next time if it may
+// still be being written; else half a record would be a dead letter for ever.
+func (in *Ingester) readRecord(ctx context.Context, path string) (left bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, int64(in.opts.Limits.Record)+1))
 	if err != nil {
-		return err
+		return false, err
+	}
+	info, err := f.Stat() // only now: it may have been written to while it was read
+	if err != nil {
+		return false, err
 	}
 	name := recordFile.FindStringSubmatch(filepath.Base(path))
 	if in.opts.Syshost != "" && name[2] != in.opts.Syshost {
 		in.c.batch.counts.Lines.Block++
 		in.c.batch.counts.Blocks.Unselected++
-		return nil
+		return false, nil
+	}
+	in.opts.Progress(int64(len(text)), 0)
+	if len(text) <= in.opts.Limits.Record && in.young(info) && cutOff(xalt.Kind(name[1]), text) {
+		in.c.batch.counts.Lines.Unfinished++
+		in.opts.debug("record file is left: it may just be written", "source", path)
+		return true, nil
 	}
 	in.c.batch.counts.Bytes += int64(len(text))
-	in.opts.Progress(int64(len(text)), 0)
 	text = bytes.TrimRight(text, "\r\n ")
 	if len(text) > in.opts.Limits.Record {
 		in.c.batch.counts.Lines.Block++
@@ -74,10 +85,26 @@ func (in *Ingester) readRecord(ctx context.Context, path string) error {
 			Reason: ReasonLarge, Detail: "larger than the limit; its beginning is kept", Kind: name[1], Syshost: xalt.Storable(name[2]),
 			Source: xalt.Storable(path), Line: 1, Raw: bytes.Clone(text[:min(len(text), 64<<10)]),
 		})
-		return nil
+		return false, nil
 	}
 	if err := in.c.addText(ctx, xalt.Kind(name[1]), name[2], xalt.Storable(path), text); err != nil {
-		return &StoreError{err}
+		return false, &StoreError{err}
 	}
-	return nil
+	return false, nil
+}
+
+// cutOff reports whether a text may be the beginning of a record: not all records are
+// JSON to the letter, but what is JSON is whole.
+func cutOff(kind xalt.Kind, text []byte) bool {
+	if json.Valid(text) {
+		return false
+	}
+	_, err := xalt.Decode(kind, bytes.TrimRight(text, "\r\n "))
+	return err != nil
+}
+
+// young reports whether a file was written to so short a time ago that it may not be
+// whole yet.
+func (in *Ingester) young(info os.FileInfo) bool {
+	return in.opts.Now().Sub(info.ModTime()) < wholeAfter
 }

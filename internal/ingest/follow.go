@@ -25,9 +25,11 @@ type Following struct {
 }
 
 // How long a log that was renamed or deleted is still read, since its writer
-// may not know yet, and how often waiting blocks are swept.
+// may not know yet, for how long a file must not have changed that may be only
+// half made, and how often waiting blocks are swept.
 const (
 	leavingFor = time.Minute
+	wholeAfter = time.Minute
 	sweepEvery = 10 * time.Minute
 )
 
@@ -70,7 +72,7 @@ func (in *Ingester) Follow(ctx context.Context, paths []string, f Following) err
 			told[path] = err.Error()
 		}
 	}
-	records := make(map[string]os.FileInfo) // record files that were read
+	records := make(map[string]lookedAt) // record files
 	var swept time.Time
 	ticks := time.NewTicker(f.Interval)
 	defer ticks.Stop()
@@ -223,7 +225,7 @@ func (in *Ingester) readOn(ctx context.Context, l *followed, read *int) error {
 	if l.seen != nil && info.Size() == l.seen.Size() && info.ModTime().Equal(l.seen.ModTime()) {
 		return nil
 	}
-	if compressSuffix.MatchString(l.name) && in.opts.Now().Sub(info.ModTime()) < leavingFor {
+	if compressSuffix.MatchString(l.name) && in.young(info) {
 		return nil // it may just be made
 	}
 	in.opened = in.opts.Now()
@@ -235,8 +237,14 @@ func (in *Ingester) readOn(ctx context.Context, l *followed, read *int) error {
 	return in.readAll(ctx, l.name, fmt.Sprintf("/proc/self/fd/%d", l.file.Fd()))
 }
 
+// lookedAt is a record file as it was when it was read, or left for later.
+type lookedAt struct {
+	info os.FileInfo
+	left bool
+}
+
 // followRecord reads a record file once.
-func (in *Ingester) followRecord(ctx context.Context, name string, records map[string]os.FileInfo, read *int) error {
+func (in *Ingester) followRecord(ctx context.Context, name string, records map[string]lookedAt, read *int) error {
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		delete(records, name)
@@ -244,20 +252,23 @@ func (in *Ingester) followRecord(ctx context.Context, name string, records map[s
 	} else if err != nil {
 		return err
 	}
-	if old := records[name]; old != nil && os.SameFile(old, info) && old.Size() == info.Size() && old.ModTime().Equal(info.ModTime()) {
+	old, ok := records[name]
+	if ok && os.SameFile(old.info, info) && old.info.Size() == info.Size() && old.info.ModTime().Equal(info.ModTime()) && (!old.left || in.young(info)) {
 		return nil
 	}
 	if len(records) > maxRemembered {
 		clear(records)
 	}
-	records[name] = info
+	records[name] = lookedAt{info: info}
 	*read++
 	in.opened = in.opts.Now()
 	in.c.origins = true
 	in.stats.Sources++
-	if err := in.readRecord(ctx, name); err != nil {
+	left, err := in.readRecord(ctx, name)
+	if err != nil {
 		return err
 	}
+	records[name] = lookedAt{info, left}
 	return in.finish(ctx, nil)
 }
 

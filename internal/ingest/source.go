@@ -79,7 +79,7 @@ func (in *Ingester) read(ctx context.Context, name string, stdin io.Reader) erro
 	}
 	if recordFile.MatchString(filepath.Base(name)) {
 		in.stats.Sources++
-		if err := in.readRecord(ctx, name); err != nil {
+		if _, err := in.readRecord(ctx, name); err != nil {
 			return err
 		}
 		return in.finish(ctx, nil)

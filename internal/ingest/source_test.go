@@ -477,6 +477,7 @@ func TestRecordFiles(t *testing.T) {
 	s.file(name(2, "rios"), runText(2))
 	s.file(filepath.Join("json", "deep", filepath.Base(name(3, "my.host"))), runText(3))
 	s.file(name(4, "rios"), runText(4)[:100])
+	s.written(s.path(name(4, "rios")), time.Hour)
 	s.file(filepath.Join("json", "notes.json"), runText(5))
 	stats := s.run(dir)
 	wantStats(t, "first", stats.Records, ingest.Records{Stored: 3, Dead: 1})
@@ -487,6 +488,94 @@ func TestRecordFiles(t *testing.T) {
 	wantStats(t, "one machine", stats.Blocks, ingest.Blocks{Used: 1, Unselected: 3})
 	stats = s.with(func(o *ingest.Options) { o.Limits.Record, o.Limits.Inflated = 90, 90 }, s.path(name(1, "rios")))
 	wantStats(t, "too large", stats.Blocks, ingest.Blocks{Dead: 1})
+}
+
+// written makes a file one that was written some time ago.
+func (s *site) written(file string, ago time.Duration) {
+	s.t.Helper()
+	if err := os.Chtimes(file, now.Add(-ago), now.Add(-ago)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestHalfRecordFile reads a record file while it is written: it is left until it is
+// whole, or has not changed for a minute. What is no record though it is whole JSON is
+// not waited for.
+func TestHalfRecordFile(t *testing.T) {
+	s := newSite(t)
+	if err := os.Mkdir(s.path("json"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join("json", "run.rios.2026_11_20_10_00_00_0001.alice.x."+uuid(1)+".json")
+	write := func(text string, ago time.Duration) { s.written(s.file(name, text), ago) }
+	for i, cut := range []int{0, 1, 300} {
+		write(runText(1)[:cut], time.Duration(20*i)*time.Second)
+		for _, path := range []string{s.path("json"), s.path(name)} {
+			wantStats(t, "half", s.run(path).Lines, ingest.Lines{Unfinished: 1})
+		}
+	}
+	s.wantRows("half", map[string]int64{})
+	write(runText(1)+"\n", 0)
+	for range 2 {
+		s.run(s.path("json"))
+		s.wantRows("whole", map[string]int64{"xalt_run": 1})
+	}
+	write(runText(2)[:300], time.Minute)
+	wantStats(t, "left as it is", s.run(s.path("json")).Records, ingest.Records{Dead: 1})
+	write("{}", 0)
+	wantStats(t, "no record", s.run(s.path("json")).Records, ingest.Records{Dead: 1})
+}
+
+// TestFollowHalfRecordFile follows a directory while a record file in it is written.
+func TestFollowHalfRecordFile(t *testing.T) {
+	s := newSite(t)
+	if err := os.Mkdir(s.path("json"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := func(n int) string {
+		return filepath.Join("json", fmt.Sprintf("run.rios.2026_11_20_10_00_00_%04d.alice.x.%s.json", n, uuid(n)))
+	}
+	for n := 1; n <= 2; n++ {
+		s.written(s.file(file(n), runText(n)[:300]), 0)
+	}
+	stop := make(chan struct{})
+	opts := s.opts
+	opts.Stop = stop
+	present := now
+	opts.Now = func() time.Time { return present }
+	in := ingest.New(s.DB, opts)
+	looks := 0
+	err := in.Follow(t.Context(), []string{s.path("json")}, ingest.Following{
+		Interval: time.Millisecond,
+		Settings: func(*ingest.Options) bool { return false },
+		Looked: func(read int) {
+			want := 0
+			switch looks++; looks {
+			case 1: // both are left
+				want = 2
+			case 3: // one is finished
+				s.written(s.file(file(1), runText(1)), 0)
+			case 4:
+				want = 1
+			case 5: // the other never is
+				present = now.Add(2 * time.Minute)
+			case 6:
+				want = 1
+			case 8:
+				close(stop)
+			}
+			if read != want {
+				t.Errorf("look %d: %d are read, want %d", looks, read, want)
+			}
+			if looks == 5 {
+				s.wantRows("one is finished", map[string]int64{"xalt_run": 1})
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantRows("at the end", map[string]int64{"xalt_run": 1, "dead_letter": 1})
 }
 
 // TestStream reads standard input: its last line is whole without a newline.
