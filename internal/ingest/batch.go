@@ -131,6 +131,10 @@ const (
 	Waiting  WaitState = iota // for the others
 	WaitDead                  // a dead letter that another block may still complete
 	WaitCopy                  // copies of blocks without a CRC that are part of a stored record already
+	// WaitFiltered are blocks with a CRC of a record that a filter left out. They are
+	// kept, until they are as old as blocks may be, for a run under another filter,
+	// which may have read past them.
+	WaitFiltered
 )
 
 // UsedPart is a waiting block that became part of a record.
@@ -153,6 +157,7 @@ type Batch struct {
 	Remember []Remembered
 	Wait     []Wait
 	Done     []xalt.Identity // groups with a CRC: their waiting blocks go
+	Filtered []xalt.Identity // groups with a CRC whose waiting blocks become WaitFiltered
 	Used     []UsedPart      // blocks without one
 	Bury     []xalt.Identity // groups whose waiting blocks become WaitDead
 	Dead     []DeadLetter
@@ -197,7 +202,7 @@ func (b *Batch) Split() (records, rest *Batch) {
 		RunOrigins: b.RunOrigins, LinkOrigins: b.LinkOrigins, PkgOrigins: b.PkgOrigins, SkipOrigins: b.SkipOrigins,
 	}
 	rest = &Batch{
-		Selection: b.Selection, Remember: slices.Clone(b.Remember), Wait: b.Wait, Done: b.Done, Used: b.Used, Bury: b.Bury,
+		Selection: b.Selection, Remember: slices.Clone(b.Remember), Wait: b.Wait, Done: b.Done, Filtered: b.Filtered, Used: b.Used, Bury: b.Bury,
 		Dead: slices.Clone(b.Dead), Raised: b.Raised, Advance: b.Advance,
 	}
 	return records, rest

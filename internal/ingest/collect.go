@@ -48,6 +48,7 @@ type collected struct {
 	source string
 	line   int64 // of the newest block
 	failed error // complete, but does not fit
+	waited bool  // its blocks, with a CRC, wait in the store
 }
 
 // tentative is the block in an unfinished last line.

@@ -20,6 +20,7 @@ type ready struct {
 	syshost, key string
 	source       string
 	line         int64
+	waited       bool // blocks of it, with a CRC, may wait in the store
 }
 
 // question is records that the store is asked about, and of which those that it
@@ -77,7 +78,7 @@ func (c *collector) enqueue(ctx context.Context, g *collected, id xalt.Identity,
 	c.done[id] = struct{}{}
 	c.held += len(text)
 	c.ready = append(c.ready, ready{
-		id: id, kind: g.Kind, text: text, syshost: g.Syshost, key: g.Key, source: g.source, line: g.line,
+		id: id, kind: g.Kind, text: text, syshost: g.Syshost, key: g.Key, source: g.source, line: g.line, waited: g.waited,
 	})
 	if len(c.ready) >= lookupRecords || c.held >= lookupBytes && len(c.ready) >= lookupRecords/8 {
 		return c.ask(ctx)
@@ -154,6 +155,9 @@ func (c *collector) answered() error {
 			c.add(&told.records[i], r)
 		} else {
 			c.batch.counts.Records.Repeated++
+			if told.fates[i] != FateDead { // its dead letter would go with its blocks
+				c.unwait(r, told.fates[i])
+			}
 		}
 		// Rows have copies of what they need of the text.
 		if n := cap(r.text); len(c.spare) < spareBuffers && n >= spareLeast && n <= spareBytes {
@@ -214,6 +218,7 @@ func (c *collector) add(rec *decoded, r *ready) {
 		letter.Reason, letter.Detail, letter.Group = ReasonRecord, err.Error(), &id
 		c.dead(letter)
 		c.batch.Remember = append(c.batch.Remember, Remembered{r.id, FateDead})
+		c.unwait(r, FateDead)
 		return
 	}
 	if len(rec.Defaulted) > 0 {
@@ -231,6 +236,20 @@ func (c *collector) add(rec *decoded, r *ready) {
 		c.opts.Debug.Log(context.Background(), level, "record", "source", r.source, "line", r.line, "key", r.key, "fate", fateNames[fate])
 	}
 	c.batch.Remember = append(c.batch.Remember, Remembered{r.id, fate})
+	c.unwait(r, fate)
+}
+
+// unwait ends the waiting of a record's blocks. What this run's filter leaves out,
+// another's may not: that run has perhaps read these blocks, and only waits for the
+// others.
+func (c *collector) unwait(r *ready, fate Fate) {
+	switch {
+	case !r.waited:
+	case fate == FateFiltered:
+		c.batch.Filtered = append(c.batch.Filtered, r.id)
+	default:
+		c.batch.Done = append(c.batch.Done, r.id)
+	}
 }
 
 // letter is the dead letter that the record would be.

@@ -139,8 +139,10 @@ type Ledger interface {
 type Sweeper interface {
 	// Ripe returns up to limit groups that wait and have all their indexes, or
 	// whose newest block is from before expired (log time, seconds since
-	// 1970), and deletes waiting blocks of records that are known. It may
-	// return fewer, but not none, to save memory.
+	// 1970), and deletes waiting blocks of records that are known; those of
+	// records that the selection's filter left out become [WaitFiltered], and
+	// go when they have expired. It may return fewer, but not none, to save
+	// memory.
 	Ripe(ctx context.Context, selection Hash, expired int64, limit int) ([]Ripe, error)
 	// Clock returns the newest log time of any block that was stored, and
 	// raises it to atLeast.
@@ -358,7 +360,7 @@ func (c *collector) sweep(ctx context.Context, r Ripe) error {
 			return nil //nolint:nilerr // the error is in the dead letter
 		}
 		c.unpark(g.ID, a.Parts, &c.batch.counts.Blocks.Used)
-		c.batch.Done = append(c.batch.Done, g.ID)
+		g.waited = true
 		return c.enqueue(ctx, g, g.ID, a.Text)
 	}
 	if r.State == WaitCopy {

@@ -3,8 +3,10 @@ package ingest_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"xaltpipe/internal/ingest"
 )
@@ -83,6 +85,105 @@ func TestLooserFilter(t *testing.T) {
 	s.run(one)
 	s.run(two)
 	s.wantRows("without the filter", map[string]int64{"xalt_run": 1})
+}
+
+// skipAlice is a filter that leaves out every run of these tests.
+func skipAlice(t *testing.T) func(*ingest.Options) {
+	f := parseFilter(t, "[[rule]]\naction = \"SKIP\"\nuser = \"alice\"\n")
+	return func(o *ingest.Options) { o.Filter = f }
+}
+
+// TestFilterBetween has a run under a filter read a record of which a run without
+// one has read a part already: what waits for that one is not taken away.
+func TestFilterBetween(t *testing.T) {
+	for name, filtered := range map[string]func(s *site, file string, l []string){
+		"whole":      func(s *site, file string, _ []string) { s.with(skipAlice(t), file) },
+		"the rest":   func(s *site, _ string, l []string) { s.with(skipAlice(t), s.file("rest.log", l[2])) },
+		"part of it": func(s *site, file string, l []string) { s.with(skipAlice(t), file, s.file("part.log", l[1])) },
+		"in two reads": func(s *site, _ string, l []string) {
+			s.with(skipAlice(t), s.file("1.log", l[2]), s.file("2.log", join(l[:2])))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			l := runLines(t, 1)
+			file := s.file("xalt.log", join(l[:2]))
+			s.run(file)
+			s.wantWaiting("without the filter", 1)
+			s.extend(file, l[2])
+			filtered(s, file, l)
+			s.wantWaiting("through the filter", 0)
+			s.wantRows("through the filter", map[string]int64{})
+			s.run(file)
+			s.wantRows("without the filter", map[string]int64{"xalt_run": 1})
+			s.wantWaiting("without the filter", 0)
+			if got := s.count("SELECT COUNT(*) FROM ingest_block"); got != 0 {
+				t.Errorf("%d blocks are left", got)
+			}
+		})
+	}
+}
+
+// killed is the store of an ingester that does not come to a sweep.
+type killed struct{ lateStore }
+
+func (killed) Ripe(context.Context, ingest.Hash, int64, int) ([]ingest.Ripe, error) { return nil, nil }
+
+// TestFilterSweepsOthers has two ingesters leave a half each, which a run under a
+// filter sweeps: the record is left for a run without one.
+func TestFilterSweepsOthers(t *testing.T) {
+	s := newSite(t)
+	l := runLines(t, 1)
+	one, two := s.file("1.log", join(l[:2])), s.file("2.log", join(l[2:]))
+	read := func(file string, before func()) {
+		if err := ingest.New(killed{lateStore{s.DB, before}}, s.opts).Run(t.Context(), []string{file}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(one, func() { read(two, func() {}) })
+	s.wantWaiting("two halves", 1)
+	for range 2 {
+		if stats := s.with(skipAlice(t)); stats.Records.Total() > 1 {
+			t.Errorf("through the filter: records %+v, want one at most", stats.Records)
+		}
+		s.wantWaiting("through the filter", 0)
+		s.wantRows("through the filter", map[string]int64{})
+	}
+	s.run(one, two)
+	s.wantRows("without the filter", map[string]int64{"xalt_run": 1})
+	if got := s.count("SELECT COUNT(*) FROM ingest_block"); got != 0 {
+		t.Errorf("%d blocks are left", got)
+	}
+}
+
+// TestFilteredBlocksGo reads a record in two halves through the only filter there
+// is: nothing waits, and with the time its blocks go without a dead letter.
+func TestFilteredBlocksGo(t *testing.T) {
+	for name, files := range map[string]func(l []string) [2]string{
+		"halves":  func(l []string) [2]string { return [2]string{join(l[:2]), join(l[2:])} },
+		"overlap": func(l []string) [2]string { return [2]string{join(l[:2]), join(l)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			parts := files(runLines(t, 1))
+			s.with(skipAlice(t), s.file("1.log", parts[0]))
+			s.wantWaiting("half", 1)
+			if stats := s.with(skipAlice(t), s.file("2.log", parts[1])); stats.Records.Filtered != 1 {
+				t.Errorf("records %+v, want 1 filtered", stats.Records)
+			}
+			s.wantWaiting("both halves", 0)
+			later := strings.ReplaceAll(runLog(t, 2, 2), "2026-11-20", "2026-12-25")
+			s.with(func(o *ingest.Options) {
+				skipAlice(t)(o)
+				o.Now = func() time.Time { return clock().AddDate(0, 0, 40) }
+			}, s.file("3.log", later))
+			s.wantWaiting("after 35 days", 0)
+			s.wantRows("after 35 days", map[string]int64{})
+			if got := s.count("SELECT COUNT(*) FROM ingest_block"); got != 0 {
+				t.Errorf("%d blocks are left", got)
+			}
+		})
+	}
 }
 
 // TestVersion1WithHeader wants a line that is no block of any version to be

@@ -91,7 +91,7 @@ func (c *collector) raiseRecord(d *DeadLetter) (xalt.Identity, error) {
 	if d.Group != nil {
 		id = *d.Group
 	}
-	return id, c.raiseText(&ready{id, xalt.Kind(d.Kind), d.Raw, d.Syshost, d.Key, d.Source, d.Line})
+	return id, c.raiseText(&ready{id, xalt.Kind(d.Kind), d.Raw, d.Syshost, d.Key, d.Source, d.Line, false})
 }
 
 // raiseText puts the rows of a record into the batch, unless it is still dead.
@@ -137,11 +137,7 @@ func (c *collector) raiseGroup(d *DeadLetter) (id xalt.Identity, err error) {
 	if g.HasCRC {
 		id = g.ID
 	}
-	err = c.raiseText(&ready{id, g.Kind, a.Text, g.Syshost, g.Key, d.Source, d.Line})
-	if err == nil && g.HasCRC {
-		c.batch.Done = append(c.batch.Done, id)
-	}
-	return id, err
+	return id, c.raiseText(&ready{id, g.Kind, a.Text, g.Syshost, g.Key, d.Source, d.Line, g.HasCRC})
 }
 
 func (in *Ingester) raiseLine(ctx context.Context, d *DeadLetter) error {

@@ -49,7 +49,9 @@ func (c *collector) settle(ctx context.Context, open []*collected) error {
 	for i, g := range open {
 		if g.HasCRC && (fates[i] != FateUnknown || c.inFlight(g.ID)) {
 			c.batch.counts.Blocks.Repeated += int64(len(g.Parts()))
-			if fates[i] != FateDead { // the record's dead letter would go with its blocks
+			// The dead letter of a dead record would go with its blocks, and those of
+			// one that is filtered are for other filters. The sweep finds the rest.
+			if fates[i] == FateStored {
 				c.batch.Done = append(c.batch.Done, g.ID)
 			}
 			continue
@@ -92,8 +94,7 @@ func (c *collector) join(ctx context.Context, g *collected, stored []xalt.Part) 
 			n.Blocks.Repeated += blocks - used
 			c.unpark(g.ID, a.Parts, &n.Blocks.Used)
 			c.done[g.ID] = struct{}{}
-			c.batch.Done = append(c.batch.Done, g.ID)
-			c.record(&ready{g.ID, g.Kind, a.Text, g.Syshost, g.Key, g.source, g.line})
+			c.record(&ready{g.ID, g.Kind, a.Text, g.Syshost, g.Key, g.source, g.line, true})
 			return nil
 		}
 		c.bury(g, err)
@@ -212,6 +213,6 @@ func (c *collector) tryTentative(ctx context.Context) error {
 		}
 	}
 	c.done[id] = struct{}{}
-	c.record(&ready{id, whole.Kind, a.Text, whole.Syshost, whole.Key, whole.source, t.line})
+	c.record(&ready{id, whole.Kind, a.Text, whole.Syshost, whole.Key, whole.source, t.line, false})
 	return nil
 }

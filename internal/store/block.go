@@ -188,7 +188,10 @@ func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
 	if err := w.eachGroup(ctx, "DELETE FROM ingest_block WHERE group_id IN (%s)", b.Done); err != nil {
 		return err
 	}
-	if err := w.eachGroup(ctx, "DELETE FROM dead_letter WHERE group_id IN (%s)", b.Done); err != nil {
+	if err := w.eachGroup(ctx, "UPDATE ingest_block SET state = ? WHERE group_id IN (%s)", b.Filtered, int(ingest.WaitFiltered)); err != nil {
+		return err
+	}
+	if err := w.eachGroup(ctx, "DELETE FROM dead_letter WHERE group_id IN (%s)", slices.Concat(b.Done, b.Filtered)); err != nil {
 		return err
 	}
 	if err := w.deleteBlocks(ctx, b.Used); err != nil {
@@ -294,10 +297,17 @@ func (db *DB) Ripe(ctx context.Context, selection ingest.Hash, expired int64, li
 }
 
 func (db *DB) ripe(ctx context.Context, selection ingest.Hash, expired int64, limit int) ([]ingest.Ripe, error) {
-	// What was filtered under another selection is not known. Of all tables
-	// that of identities is the longest: it must not be gone through.
+	// Of all tables that of identities is the longest: it must not be gone through.
 	_, err := db.exec(ctx, db.sql, `DELETE FROM ingest_block WHERE crc IS NOT NULL AND EXISTS
-(SELECT 1 FROM ingest_identity i WHERE i.id = ingest_block.group_id AND (i.fate <> ? OR i.selection = ?))`, int(ingest.FateFiltered), selection[:])
+(SELECT 1 FROM ingest_identity i WHERE i.id = ingest_block.group_id AND i.fate <> ?)`, int(ingest.FateFiltered))
+	if err == nil { // who reads under another selection may have brought them, and wait for the others
+		_, err = db.exec(ctx, db.sql, `UPDATE ingest_block SET state = ? WHERE crc IS NOT NULL AND state <> ? AND EXISTS
+(SELECT 1 FROM ingest_identity i WHERE i.id = ingest_block.group_id AND i.fate = ? AND i.selection = ?)`,
+			int(ingest.WaitFiltered), int(ingest.WaitFiltered), int(ingest.FateFiltered), selection[:])
+	}
+	if err == nil {
+		_, err = db.exec(ctx, db.sql, "DELETE FROM ingest_block WHERE state = ? AND seen < ?", int(ingest.WaitFiltered), expired)
+	}
 	if err == nil { // letters of records that came whole after all
 		_, err = db.exec(ctx, db.sql, `DELETE FROM dead_letter WHERE EXISTS
 (SELECT 1 FROM ingest_identity i WHERE i.id = dead_letter.group_id AND i.fate <> ?)`, int(ingest.FateDead))
@@ -307,9 +317,12 @@ func (db *DB) ripe(ctx context.Context, selection ingest.Hash, expired int64, li
 	}
 	var ids []xalt.Identity
 	var total int64
-	err = db.query(ctx, db.sql, `SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE state <> ? GROUP BY group_id
+	// What was filtered under another selection is decided again under this one. It is
+	// asked by COUNT, because PostgreSQL may answer EXISTS with all that was filtered.
+	err = db.query(ctx, db.sql, `SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE state <> ? AND NOT (state = ? AND
+(SELECT COUNT(*) FROM ingest_identity i WHERE i.id = ingest_block.group_id AND i.fate = ? AND i.selection = ?) > 0) GROUP BY group_id
 HAVING COUNT(DISTINCT idx) = MAX(nb) OR MAX(seen) < ? AND MAX(seen) > 0 ORDER BY group_id LIMIT ?`,
-		[]any{int(ingest.WaitDead), expired, limit}, func(rows *sql.Rows) error {
+		[]any{int(ingest.WaitDead), int(ingest.WaitFiltered), int(ingest.FateFiltered), selection[:], expired, limit}, func(rows *sql.Rows) error {
 			var id []byte
 			var size int64
 			if err := rows.Scan(&id, &size); err != nil {

@@ -69,6 +69,59 @@ func TestPending(t *testing.T) {
 	})
 }
 
+// TestFilterBetween reads every other line without a filter, then all through one
+// that leaves everything out, and wants the other lines to complete the records.
+func TestFilterBetween(t *testing.T) {
+	log := sample(t, "xalt.log")
+	want := model(t, log)
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var halves [2][]byte
+	n := 0
+	for line := range bytes.Lines(text) {
+		halves[n%2] = append(halves[n%2], line...)
+		n++
+	}
+	nothing, err := ingest.ParseFilter([]byte("[[rule]]\naction = \"SKIP\"\n"), "filter.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		read := func(filter *ingest.Filter, text []byte) int {
+			t.Helper()
+			name := filepath.Join(t.TempDir(), "xalt.log")
+			if err := os.WriteFile(name, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			o := options(t)
+			o.Filter = filter
+			if err := ingest.New(db, o).Run(t.Context(), []string{name}, nil); err != nil {
+				t.Fatal(err)
+			}
+			list, err := db.Pending(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(list)
+		}
+		if waiting := read(nil, halves[0]); waiting < 20 {
+			t.Errorf("only %d records wait", waiting)
+		}
+		if waiting := read(nothing, text); waiting > 0 {
+			t.Errorf("%d records wait that are filtered", waiting)
+		}
+		if waiting := read(nil, halves[1]); waiting > 0 {
+			t.Errorf("%d records wait still", waiting)
+		}
+		if diff := oracle.Diff(dump(t, d), want); diff != "" {
+			t.Errorf("(+got -want):\n%s", diff)
+		}
+	})
+}
+
 // TestReplayLetters has every record too large at first, and wants what another
 // limit would have given, whatever the letters come in.
 func TestReplayLetters(t *testing.T) {
