@@ -144,6 +144,15 @@ type UsedPart struct {
 	Copy  int
 }
 
+// Judged is a group with the blocks that were seen when it was decided on. If there
+// are others when the batch is written, another ingester has brought them: the
+// group waits, and has no dead letter, until a sweep has seen all.
+type Judged struct {
+	Group  xalt.Identity
+	Blocks int // in the store, when the batch is written
+	Fresh  int // those of them that the batch brings
+}
+
 // Batch is what one transaction writes: rows, blocks still waiting for the
 // rest of their record, and how far the source has been read.
 type Batch struct {
@@ -159,7 +168,7 @@ type Batch struct {
 	Done     []xalt.Identity // groups with a CRC: their waiting blocks go
 	Filtered []xalt.Identity // groups with a CRC whose waiting blocks become WaitFiltered
 	Used     []UsedPart      // blocks without one
-	Bury     []xalt.Identity // groups whose waiting blocks become WaitDead
+	Bury     []Judged        // groups whose waiting blocks become WaitDead
 	Dead     []DeadLetter
 	Raised   []Raised // dead letters that were replayed and go
 
@@ -251,6 +260,9 @@ type Outcome struct {
 	Conflicts  int64 // another claim on the same UUID
 	Refused    int64 // the database does not take it: a dead letter
 	NewDead    int64 // dead letters that were not there yet
+	// Groups of the batch's that were not buried, because there are blocks that it
+	// has not seen, and how many blocks it has brought of them.
+	Spared, SparedBlocks int64
 }
 
 // Add adds o to the outcome.
@@ -262,6 +274,8 @@ func (out *Outcome) Add(o Outcome) {
 	out.Conflicts += o.Conflicts
 	out.Refused += o.Refused
 	out.NewDead += o.NewDead
+	out.Spared += o.Spared
+	out.SparedBlocks += o.SparedBlocks
 }
 
 // ErrRefused is wrapped by the error of [Store.Write] when the database does

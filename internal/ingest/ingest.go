@@ -153,6 +153,7 @@ type Sweeper interface {
 type Ripe struct {
 	Group  *xalt.Group
 	State  WaitState
+	Blocks int // in the store, those with equal bytes as well
 	Source string
 	Line   int64
 }
@@ -350,13 +351,13 @@ func (c *collector) sweep(ctx context.Context, r Ripe) error {
 				return err
 			}
 			if g.failed != nil {
-				c.bury(g, g.failed)
+				c.bury(g, g.failed, len(g.Parts()))
 			}
 			return nil
 		}
 		a, err := g.Assemble(c.opts.Limits)
 		if err != nil {
-			c.bury(g, err)
+			c.bury(g, err, r.Blocks)
 			return nil //nolint:nilerr // the error is in the dead letter
 		}
 		c.unpark(g.ID, a.Parts, &c.batch.counts.Blocks.Used)
@@ -372,6 +373,6 @@ func (c *collector) sweep(ctx context.Context, r Ripe) error {
 	c.batch.counts.Records.Dead++
 	detail := fmt.Sprintf("%d of %d blocks are missing", g.Missing(), g.Count)
 	c.dead(groupLetter(g.Group, ReasonIncomplete, detail, r.Source, r.Line))
-	c.batch.Bury = append(c.batch.Bury, g.ID)
+	c.batch.Bury = append(c.batch.Bury, Judged{g.ID, r.Blocks, 0})
 	return nil
 }

@@ -97,7 +97,7 @@ func (c *collector) join(ctx context.Context, g *collected, stored []xalt.Part) 
 			c.record(&ready{g.ID, g.Kind, a.Text, g.Syshost, g.Key, g.source, g.line, true})
 			return nil
 		}
-		c.bury(g, err)
+		c.bury(g, err, len(stored)+int(newParts(g.Parts())))
 		return nil
 	}
 	if !g.HasCRC && g.Complete() {
@@ -106,7 +106,7 @@ func (c *collector) join(ctx context.Context, g *collected, stored []xalt.Part) 
 			return err
 		}
 		if g.failed != nil && newParts(g.Parts()) > 0 {
-			c.bury(g, g.failed)
+			c.bury(g, g.failed, len(g.Parts()))
 			return nil
 		}
 	}
@@ -114,10 +114,11 @@ func (c *collector) join(ctx context.Context, g *collected, stored []xalt.Part) 
 }
 
 // bury makes a dead letter of a complete group that does not fit, and keeps its
-// blocks so that a right one can still complete it.
-func (c *collector) bury(g *collected, err error) {
+// blocks so that a right one can still complete it. With those that it brings, there
+// are so many in the store.
+func (c *collector) bury(g *collected, err error, blocks int) {
 	c.deadGroup(g, err)
-	c.batch.Bury = append(c.batch.Bury, g.ID)
+	c.batch.Bury = append(c.batch.Bury, Judged{g.ID, blocks, int(newParts(g.Parts()))})
 	c.keep(g, WaitDead)
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -419,6 +420,44 @@ func TestDeadGroup(t *testing.T) {
 			}
 			s.wantDead("second")
 			s.wantWaiting("second", 0)
+			if got := s.count("SELECT COUNT(*) FROM ingest_block"); got != 0 {
+				t.Errorf("%d blocks are left", got)
+			}
+		})
+	}
+}
+
+// TestDeadGroupMeanwhile has one ingester bring the right block while another decides
+// on the wrong one, in either order.
+func TestDeadGroupMeanwhile(t *testing.T) {
+	l := runLines(t, 1)
+	wrong := join(l[:1], []string{replace(t, l[1], "alice", "aliCe")}, l[2:])
+	for _, tt := range []struct {
+		name, looks, writes string // the first looks, the second writes before it
+	}{
+		{"the right block first", wrong, l[1]},
+		{"the wrong one first", l[1], wrong},
+		{"wrong twice", wrong, wrong + "\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t)
+			a, b := s.file("a.log", tt.looks), s.file("b.log", tt.writes)
+			var other ingest.Stats
+			late := lateStore{s.DB, sync.OnceFunc(func() { other = s.run(b) })}
+			in := ingest.New(late, s.opts)
+			if err := in.Run(t.Context(), []string{a}, nil); err != nil {
+				t.Fatal(err)
+			}
+			stats := in.Stats()
+			addsUp(t, &stats)
+			s.wantWaiting("both", 0)
+			if tt.looks == wrong && tt.writes != l[1] {
+				s.wantRows("both", map[string]int64{"dead_letter": 1})
+				s.run(s.file("c.log", l[1]))
+			} else if stats.Records.Stored != 1 || stats.Records.Total() != 1 || stats.NewDead > 0 {
+				t.Errorf("records %+v, %d dead letters, want 1 stored; the other: %+v", stats.Records, stats.NewDead, other.Records)
+			}
+			s.wantRows("in the end", map[string]int64{"xalt_run": 1})
 			if got := s.count("SELECT COUNT(*) FROM ingest_block"); got != 0 {
 				t.Errorf("%d blocks are left", got)
 			}

@@ -123,7 +123,9 @@ func (s *Stats) settle(o Outcome) {
 	s.Records.Repeated += o.Repeated
 	s.Records.Superseded += o.Superseded
 	s.Records.Conflict += o.Conflicts
-	s.Records.Dead += o.Refused
+	s.Records.Dead += o.Refused - o.Spared
+	s.Blocks.Dead -= o.SparedBlocks
+	s.Blocks.Waiting += o.SparedBlocks
 	s.NewDead += o.NewDead
 }
 

@@ -231,7 +231,53 @@ func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
 	if err := w.eachGroup(ctx, "DELETE FROM dead_letter WHERE group_id IN (%s)", late); err != nil {
 		return err
 	}
-	return w.eachGroup(ctx, "UPDATE ingest_block SET state = ? WHERE group_id IN (%s)", b.Bury, int(ingest.WaitDead))
+	return w.bury(ctx, b.Bury)
+}
+
+// bury makes dead letters' blocks of groups, and spares those of which there are
+// blocks that were not seen.
+func (w *writer) bury(ctx context.Context, list []ingest.Judged) error {
+	seen, err := w.allSeen(ctx, list)
+	if err != nil {
+		return err
+	}
+	var dead, spared []xalt.Identity
+	w.spared = make(map[xalt.Identity]bool)
+	for _, j := range list {
+		if seen[j.Group] {
+			dead = append(dead, j.Group)
+			continue
+		}
+		spared = append(spared, j.Group)
+		w.spared[j.Group] = true
+		w.outcome.Spared++
+		w.outcome.SparedBlocks += int64(j.Fresh)
+	}
+	const become = "UPDATE ingest_block SET state = ? WHERE group_id IN (%s)"
+	if err := w.eachGroup(ctx, become, spared, int(ingest.Waiting)); err != nil {
+		return err
+	}
+	return w.eachGroup(ctx, become, dead, int(ingest.WaitDead))
+}
+
+// allSeen tells the groups that have no more blocks than were seen. Blocks that
+// others have taken away belonged to a record that came whole; the sweep knows it.
+func (w *writer) allSeen(ctx context.Context, list []ingest.Judged) (map[xalt.Identity]bool, error) {
+	seen := make(map[xalt.Identity]bool, len(list))
+	blocks := make(map[xalt.Identity]int, len(list))
+	groups := make([]xalt.Identity, len(list))
+	for i, j := range list {
+		seen[j.Group], blocks[j.Group], groups[i] = true, j.Blocks, j.Group
+	}
+	err := in(ctx, w.db, w.tx, "SELECT group_id, COUNT(*) FROM ingest_block WHERE group_id IN (%s) GROUP BY group_id", groups, identityArg, func(rows *sql.Rows) error {
+		var id []byte
+		var n int
+		err := rows.Scan(&id, &n)
+		group := toHash[xalt.Identity](id)
+		seen[group] = n <= blocks[group]
+		return err
+	})
+	return seen, err
 }
 
 // usedAtOnce is how many blocks one statement deletes.
@@ -365,6 +411,7 @@ func (db *DB) groups(ctx context.Context, ids []xalt.Identity) ([]ingest.Ripe, e
 			found[id] = r
 		}
 		r.Group.Add(p)
+		r.Blocks++
 		return nil
 	})
 	if err != nil {
@@ -404,14 +451,18 @@ func (w *writer) writeDead(ctx context.Context, b *ingest.Batch) error {
 	for i, r := range b.Raised {
 		gone[i] = r.Letter
 	}
-	if err := w.deleteLetters(ctx, gone); err != nil || len(b.Dead) == 0 {
+	dead := b.Dead
+	if len(w.spared) > 0 {
+		dead = slices.DeleteFunc(slices.Clone(dead), func(d ingest.DeadLetter) bool { return d.Group != nil && w.spared[*d.Group] })
+	}
+	if err := w.deleteLetters(ctx, gone); err != nil || len(dead) == 0 {
 		return err
 	}
 	last := make(map[xalt.Identity]int) // letter of a group
-	groups := make([]xalt.Identity, 0, len(b.Dead))
-	sums := make([]ingest.Hash, len(b.Dead))
-	for i := range b.Dead {
-		d := &b.Dead[i]
+	groups := make([]xalt.Identity, 0, len(dead))
+	sums := make([]ingest.Hash, len(dead))
+	for i := range dead {
+		d := &dead[i]
 		h := sha256.New()
 		h.Write([]byte(d.Reason + "\x00"))
 		h.Write(d.Raw)
@@ -438,8 +489,8 @@ func (w *writer) writeDead(ctx context.Context, b *ingest.Batch) error {
 	columns := []string{"hash", "group_id", "reason", "detail", "kind", "syshost", w.db.dialect.types.Quote("key"), "source", "line", "received", "raw"}
 	var rows [][]any
 	size := 0
-	for i := range b.Dead {
-		d := &b.Dead[i]
+	for i := range dead {
+		d := &dead[i]
 		var group any
 		if d.Group != nil {
 			if last[*d.Group] != i {

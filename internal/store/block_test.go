@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"xaltpipe/internal/oracle"
 	"xaltpipe/internal/store"
 	"xaltpipe/internal/testdb"
+	"xaltpipe/internal/xalt"
 )
 
 // TestPending wants the same records to wait in every database when every other
@@ -118,6 +120,49 @@ func TestFilterBetween(t *testing.T) {
 		}
 		if diff := oracle.Diff(dump(t, d), want); diff != "" {
 			t.Errorf("(+got -want):\n%s", diff)
+		}
+	})
+}
+
+// TestBuryWhatWasSeen buries a group of which another writer has stored a block
+// meanwhile: it waits, without a letter, until all its blocks were seen.
+func TestBuryWhatWasSeen(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		block := xalt.Block{Version: 4, Kind: []byte("run"), Syshost: []byte("rios"), Key: []byte("key"), HasCRC: true, CRC: 1, Count: 2}
+		g := xalt.NewGroup(block.Identity(), &block)
+		part := func(index int, value string) xalt.Part {
+			return xalt.Part{Index: index, Copy: -1, Value: []byte(value)}
+		}
+		write := func(b *ingest.Batch) ingest.Outcome {
+			t.Helper()
+			outcome, err := db.Write(t.Context(), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return outcome
+		}
+		bury := func(blocks, fresh int) *ingest.Batch {
+			return &ingest.Batch{
+				Bury: []ingest.Judged{{Group: g.ID, Blocks: blocks, Fresh: fresh}},
+				Dead: []ingest.DeadLetter{{Reason: ingest.ReasonCRC, Group: &g.ID, Raw: []byte("raw")}, {Reason: ingest.ReasonLine, Raw: fmt.Appendf(nil, "another %d", blocks)}},
+			}
+		}
+		write(&ingest.Batch{Wait: []ingest.Wait{{Group: g, Parts: []xalt.Part{part(1, "right")}, Seen: 1}}})
+		b := bury(2, 2)
+		b.Wait = []ingest.Wait{{Group: g, Parts: []xalt.Part{part(0, "first"), part(1, "wrong")}, State: ingest.WaitDead, Seen: 1}}
+		if got, want := write(b), (ingest.Outcome{NewDead: 1, Spared: 1, SparedBlocks: 2}); got != want {
+			t.Errorf("with a block that was not seen: %+v, want %+v", got, want)
+		}
+		ripe, err := db.Ripe(t.Context(), ingest.Hash{}, 0, 10)
+		if err != nil || len(ripe) != 1 || ripe[0].Blocks != 3 || ripe[0].State != ingest.Waiting {
+			t.Errorf("the sweep finds %+v, %v, want a group of 3 blocks that wait", ripe, err)
+		}
+		if got, want := write(bury(3, 0)), (ingest.Outcome{NewDead: 2}); got != want {
+			t.Errorf("when all were seen: %+v, want %+v", got, want)
+		}
+		if n, err := db.CountPending(t.Context()); err != nil || n != 0 {
+			t.Errorf("%d records wait, %v, want none", n, err)
 		}
 	})
 }

@@ -24,7 +24,8 @@ type writer struct {
 	objects  *session // for objects, their maps and their sets; tx, or a second transaction beside it
 	stamp    string
 	outcome  ingest.Outcome
-	sourceID int64 // of a source that this transaction makes
+	sourceID int64                  // of a source that this transaction makes
+	spared   map[xalt.Identity]bool // groups that are not buried, so that they have no dead letter
 	// What becomes part of the DB's caches with the commit.
 	learned    map[*dimension]map[ingest.Hash]int64
 	complete   map[*dimension]bool // of which all rows are known; nil: it is not relied on
