@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -174,6 +175,91 @@ func TestIngestersTogether(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLostAnswers loses the answer to the n-th COMMIT, for every n: what was stored
+// is not stored again, though another writes meanwhile, and is counted.
+func TestLostAnswers(t *testing.T) {
+	record := func(n int) (lines []string) {
+		const text = `{"userT":{"run_uuid":"%08x-0000-4000-8000-000000000000","exec_path":"/a.out","syshost":"rios"},"userDT":{"start_time":1795000000}}`
+		value := fmt.Sprintf(text, n)
+		for i := range 3 {
+			size := (len(value) + 2) / 3
+			b := xalt.Block{
+				Version: 3, Kind: []byte("run"), Syshost: []byte("rios"), Key: fmt.Appendf(nil, "run_strt_%d", n), Index: i, Count: 3,
+				Value: []byte(value[i*size : min(len(value), (i+1)*size)]),
+			}
+			lines = append(lines, string(b.Append([]byte("2026-11-20T10:00:00+00:00 vm XALT_LOGGING_rios: ")))+"\n")
+		}
+		return lines
+	}
+	one, other := record(1), record(2)
+	const broken = "2026-11-20T10:00:00+00:00 vm XALT_LOGGING_rios: V:4 kind:run\n"
+	for _, kind := range []string{"postgres", "mysql"} {
+		t.Run(kind, func(t *testing.T) {
+			for _, after := range []string{"after commit", "before commit"} {
+				d := testdb.New(t, kind)
+				db, neighbour := open(t, d), open(t, d)
+				raw := d.Open(t)
+				dir := t.TempDir()
+				put := func(name, text string) string {
+					file := filepath.Join(dir, name)
+					f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+					if err == nil {
+						_, err = f.WriteString(text)
+						err = errors.Join(err, f.Close())
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					return file
+				}
+				read := func(db *store.DB, file string) ingest.Stats {
+					t.Helper()
+					in := ingest.New(db, options(t))
+					if err := in.Run(t.Context(), []string{file}, nil); err != nil {
+						t.Fatal(err)
+					}
+					return in.Stats()
+				}
+				n := 0
+				db.FailWrites(func(step string) error {
+					if step != after {
+						return nil
+					}
+					if n++; n%2 == 0 { // the next attempt goes well
+						return nil
+					}
+					if after == "after commit" { // before it, the neighbour would wait
+						read(neighbour, put(fmt.Sprintf("neighbour%d", n), "nothing of XALT's\n"))
+					}
+					return driver.ErrBadConn
+				})
+				want := func(what, query string, want int) {
+					t.Helper()
+					var got int
+					if err := raw.QueryRowContext(t.Context(), query).Scan(&got); err != nil || got != want {
+						t.Errorf("%s, %s: %d, %v, want %d", after, what, got, err, want)
+					}
+				}
+				log := put("xalt.log", one[0]+one[1])
+				read(db, log)
+				want("sources", "SELECT COUNT(*) FROM ingest_source WHERE name LIKE '%xalt.log'", 1)
+				want("blocks", "SELECT COUNT(*) FROM ingest_block", 2)
+				put("xalt.log", one[2]+strings.Join(other, "")+broken)
+				s := read(db, log)
+				if s.Lines.Block != 4 || s.Records.Stored != 2 || s.NewDead != 1 || !s.Attention() {
+					t.Errorf("%s: %+v, want 4 blocks, 2 records and a dead letter", after, s)
+				}
+				want("blocks in the end", "SELECT COUNT(*) FROM ingest_block", 0)
+				want("runs", "SELECT COUNT(*) FROM xalt_run", 2)
+				want("letters", "SELECT COUNT(*) FROM dead_letter", 1)
+				if n < 2 {
+					t.Errorf("%d transactions, want more", n)
+				}
+			}
+		})
+	}
 }
 
 // TestWaiting stops the server, and wants to hear that it is waited for, and when

@@ -368,11 +368,11 @@ func (im *importer) refused(p phase, c *chunk, refusal error) (*chunk, error) {
 // transaction; it returns the new value of ingest_meta.
 func (im *importer) write(ctx context.Context, p phase, state phaseState, stored string, c *chunk) (string, error) {
 	var next string
-	step := func(slow bool) error {
+	step := func(t *try, slow bool) error {
 		if err := im.db.fault("before " + p.table); err != nil {
 			return err
 		}
-		_, err := im.db.write(ctx, slow, func(w *writer) error {
+		_, err := im.db.write(ctx, t, slow, func(w *writer) error {
 			w.importing, w.source, w.spelled = true, im, c.spelled
 			counts := *c
 			counts.counts = make(map[string]*ImportCount)

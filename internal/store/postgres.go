@@ -57,7 +57,7 @@ var postgres = dialect{
 
 // lockRow serialises the writers of a server: a batch reads what is stored and
 // decides on it, so two batches must not do that at once. The lock is the
-// transaction's. Each writer leaves a word of its own in the row.
+// transaction's. Each writer leaves a word of its own in the row, see writer.lock.
 const (
 	lockRow = "SELECT value FROM ingest_meta WHERE name = 'lock' FOR UPDATE"
 	signRow = "UPDATE ingest_meta SET value = ? WHERE name = 'lock'"

@@ -103,7 +103,7 @@ func (db *DB) ReResolve(ctx context.Context, o ReResolve) (done ReResolved, err 
 				err := db.transact(ctx, func(tx *session) (err error) {
 					w := &writer{db: db, tx: tx, stamp: db.stamp(), learned: make(map[*dimension]map[ingest.Hash]int64)}
 					if !o.DryRun {
-						if err := w.lock(ctx); err != nil {
+						if err := w.lock(ctx, newTry()); err != nil {
 							return err
 						}
 					}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"time"
 
 	"xaltpipe/internal/ingest"
@@ -187,23 +188,41 @@ func (db *DB) bisect(ctx context.Context, b, rest *ingest.Batch, refusal error) 
 // writeOnce writes a batch in one transaction, again and again while the error
 // is transient.
 func (db *DB) writeOnce(ctx context.Context, b *ingest.Batch) (outcome ingest.Outcome, err error) {
-	err = db.retryWrite(ctx, func(slow bool) error {
-		outcome, err = db.writeBatch(ctx, b, slow)
+	err = db.retryWrite(ctx, func(t *try, slow bool) error {
+		outcome, err = db.writeBatch(ctx, t, b, slow)
 		return err
 	})
 	return outcome, err
 }
 
+// try is what the attempts at one transaction have in common. If the answer to a
+// COMMIT is lost, nobody knows whether it came to pass; the next attempt looks for
+// the transaction's word, see [writer.lock].
+type try struct {
+	word   string  // its own
+	writer *writer // of the last attempt that came as far as COMMIT; nil: there is none
+}
+
+func newTry() *try { return &try{word: newWord()} }
+
+// newWord returns a word that nobody else has.
+func newWord() string { return strconv.FormatUint(rand.Uint64(), 36) }
+
+// errLanded ends an attempt at a transaction that is stored.
+var errLanded = errors.New("an attempt before was stored")
+
 // retryWrite is retry for a transaction that adds rows. What goes wrong may be the
 // fault of the fast way: of a bulk load, or of trust in what is known. Then it goes
 // the slow way.
-func (db *DB) retryWrite(ctx context.Context, write func(slow bool) error) error {
-	slow := false
+func (db *DB) retryWrite(ctx context.Context, write func(t *try, slow bool) error) error {
+	db.series.Lock()
+	defer db.series.Unlock()
+	slow, t := false, newTry()
 	return db.retry(ctx, func() error {
-		err := write(slow)
+		err := write(t, slow)
 		if !slow && (errors.Is(err, errBulk) || err != nil && db.trusted && db.classify(err) == badData) {
 			slow = true
-			err = write(slow)
+			err = write(t, slow)
 		}
 		return err
 	})

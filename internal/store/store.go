@@ -32,7 +32,9 @@ type DB struct {
 	unions      *unionCache
 	columnTypes map[string]map[string]string // by table and column; of the writer
 	writer      session
-	aside       session // the writer's second one, see writer.aside
+	id          string     // of this writer among others, see writer.lock
+	series      sync.Mutex // one transaction is tried until it is stored, then the next
+	aside       session    // the writer's second one, see writer.aside
 	checkpoints sync.WaitGroup
 	copying     atomic.Bool             // a checkpoint is under way
 	wrote       bool                    // a transaction was committed
@@ -69,7 +71,7 @@ var ErrURL = errors.New("bad database URL")
 
 // Open opens the database at an address. Errors do not contain passwords.
 func Open(ctx context.Context, a Address, o Options) (*DB, error) {
-	db := &DB{name: a.String(), now: o.Now, tell: o.Waiting, idBits: idBits, known: newIDCache(), unions: newUnionCache()}
+	db := &DB{name: a.String(), now: o.Now, tell: o.Waiting, id: newWord(), idBits: idBits, known: newIDCache(), unions: newUnionCache()}
 	if db.now == nil {
 		db.now = time.Now
 	}

@@ -48,7 +48,7 @@ func TestUpdateColumns(t *testing.T) {
 		claims := make([]*claim, runs)
 		write := func(list []*claim) {
 			t.Helper()
-			_, err := db.write(t.Context(), false, func(w *writer) error {
+			_, err := db.write(t.Context(), newTry(), false, func(w *writer) error {
 				var changed changedRows
 				for _, c := range list {
 					changed.add(c)
@@ -59,7 +59,7 @@ func TestUpdateColumns(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err := db.write(t.Context(), false, func(w *writer) error {
+		_, err := db.write(t.Context(), newTry(), false, func(w *writer) error {
 			rows := make([][]any, runs)
 			for i := range claims {
 				claims[i] = &claim{run: xalt.Run{RunUUID: fmt.Sprintf("00000000-0000-7000-8000-%012d", i)}, date: "2026-01-02 03:04:05", main: true}

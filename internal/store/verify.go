@@ -92,8 +92,8 @@ func (v *verifier) begin(name, table string) {
 func (v *verifier) found(ctx context.Context, f Finding, fix func(*writer) error) error {
 	v.check.Wrong++
 	if fix != nil && v.repair {
-		err := v.db.retry(ctx, func() error {
-			_, err := v.db.write(ctx, false, fix)
+		err := v.db.retryWrite(ctx, func(t *try, slow bool) error {
+			_, err := v.db.write(ctx, t, slow, fix)
 			return err
 		})
 		if err != nil {

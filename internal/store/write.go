@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 
 	"xaltpipe/internal/ingest"
@@ -39,8 +37,8 @@ type writer struct {
 }
 
 // writeBatch stores a batch in one transaction; slow does without the bulk way.
-func (db *DB) writeBatch(ctx context.Context, b *ingest.Batch, slow bool) (ingest.Outcome, error) {
-	w, err := db.write(ctx, slow, func(w *writer) error {
+func (db *DB) writeBatch(ctx context.Context, t *try, b *ingest.Batch, slow bool) (ingest.Outcome, error) {
+	w, err := db.write(ctx, t, slow, func(w *writer) error {
 		for _, step := range [...]struct {
 			name string
 			do   func(context.Context, *ingest.Batch) error
@@ -70,11 +68,12 @@ func (db *DB) writeBatch(ctx context.Context, b *ingest.Batch, slow bool) (inges
 	if w.sourceID != 0 { // only now: a transaction that is tried again makes it again
 		b.Advance.ID = w.sourceID
 	}
-	return w.outcome, db.fault("after commit")
+	return w.outcome, nil
 }
 
-// write runs steps as the only writer, in one transaction.
-func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (*writer, error) {
+// write runs steps as the only writer, in one transaction, unless an attempt before
+// was stored. It returns the writer of what is stored.
+func (db *DB) write(ctx context.Context, t *try, slow bool, steps func(*writer) error) (*writer, error) {
 	w := &writer{db: db, stamp: db.stamp(), learned: make(map[*dimension]map[ingest.Hash]int64)}
 	if !slow {
 		w.complete = make(map[*dimension]bool)
@@ -82,14 +81,26 @@ func (db *DB) write(ctx context.Context, slow bool, steps func(*writer) error) (
 	err := db.transact(ctx, func(tx *session) error {
 		w.tx, w.objects = tx, tx
 		tx.slow = slow
-		if err := w.lock(ctx); err != nil {
-			return err
+		err := w.lock(ctx, t)
+		switch {
+		case err != nil:
+		case slow || !db.dialect.aside:
+			err = errors.Join(steps(w), tx.settle())
+		default:
+			err = w.aside(ctx, steps)
 		}
-		if slow || !db.dialect.aside {
-			return steps(w)
+		if err == nil {
+			t.writer = w
 		}
-		return w.aside(ctx, steps)
+		return err
 	})
+	if errors.Is(err, errLanded) {
+		db.commits.Add(1)
+		return t.writer, nil
+	}
+	if err == nil {
+		err = db.fault("after commit")
+	}
 	db.trusted = len(w.complete) > 0
 	if err != nil {
 		clear(db.known.complete)
@@ -117,13 +128,24 @@ func (w *writer) aside(ctx context.Context, steps func(*writer) error) error {
 	})
 }
 
+// lockWriters is how many writers the lock row remembers.
+const lockWriters = 64
+
 // lock waits for other writers; their transactions end before this one reads. A
-// table is known completely only as long as nobody else writes.
-func (w *writer) lock(ctx context.Context) error {
+// table is known completely only as long as nobody else writes. In the lock row
+// stand the writers that came last, the last one first, each with the word of the
+// transaction that it has stored last: however much others have written meanwhile,
+// an attempt finds its own.
+func (w *writer) lock(ctx context.Context, t *try) error {
 	d := &w.db.dialect
 	var mark string
 	if err := w.db.row(ctx, w.tx, d.lock, nil, &mark); err != nil {
 		return fmt.Errorf("wait for other writers: %w", err)
+	}
+	me := w.db.id + ":"
+	writers := strings.Fields(mark)
+	if t.writer != nil && slices.Contains(writers, me+t.word) {
+		return errLanded
 	}
 	if mark == "" || mark != w.tx.mark {
 		clear(w.db.known.complete)
@@ -134,7 +156,8 @@ func (w *writer) lock(ctx context.Context) error {
 	if w.tx.mark = mark; d.sign == "" {
 		return nil
 	}
-	w.tx.mark = strconv.FormatUint(rand.Uint64(), 36)
+	writers = slices.DeleteFunc(writers, func(word string) bool { return strings.HasPrefix(word, me) })
+	w.tx.mark = strings.Join(append([]string{me + t.word}, writers[:min(len(writers), lockWriters-1)]...), " ")
 	if _, err := w.db.exec(ctx, w.tx, d.sign, w.tx.mark); err != nil {
 		return fmt.Errorf("tell other writers: %w", err)
 	}
