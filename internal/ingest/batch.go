@@ -169,6 +169,7 @@ type Batch struct {
 	Filtered []xalt.Identity // groups with a CRC whose waiting blocks become WaitFiltered
 	Used     []UsedPart      // blocks without one
 	Bury     []Judged        // groups whose waiting blocks become WaitDead
+	Copies   []Judged        // groups without a CRC whose waiting blocks become WaitCopy
 	Dead     []DeadLetter
 	Raised   []Raised // dead letters that were replayed and go
 
@@ -211,7 +212,7 @@ func (b *Batch) Split() (records, rest *Batch) {
 		RunOrigins: b.RunOrigins, LinkOrigins: b.LinkOrigins, PkgOrigins: b.PkgOrigins, SkipOrigins: b.SkipOrigins,
 	}
 	rest = &Batch{
-		Selection: b.Selection, Remember: slices.Clone(b.Remember), Wait: b.Wait, Done: b.Done, Filtered: b.Filtered, Used: b.Used, Bury: b.Bury,
+		Selection: b.Selection, Remember: slices.Clone(b.Remember), Wait: b.Wait, Done: b.Done, Filtered: b.Filtered, Used: b.Used, Bury: b.Bury, Copies: b.Copies,
 		Dead: slices.Clone(b.Dead), Raised: b.Raised, Advance: b.Advance,
 	}
 	return records, rest

@@ -56,6 +56,10 @@ func (c *counter) Ripe(context.Context, ingest.Hash, int64, int) ([]ingest.Ripe,
 	return nil, nil
 }
 
+func (c *counter) Unsigned(context.Context, xalt.Identity, int) ([]ingest.Ripe, error) {
+	return nil, nil
+}
+
 func (c *counter) Clock(_ context.Context, atLeast int64) (int64, error) { return atLeast, nil }
 
 func BenchmarkCollect(b *testing.B) {

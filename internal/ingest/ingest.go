@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"maps"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"xaltpipe/internal/xalt"
@@ -144,6 +145,10 @@ type Sweeper interface {
 	// go when they have expired. It may return fewer, but not none, to save
 	// memory.
 	Ripe(ctx context.Context, selection Hash, expired int64, limit int) ([]Ripe, error)
+	// Unsigned returns up to limit groups without a CRC whose blocks are
+	// [Waiting], those behind a group, in their order. It may return fewer, but
+	// not none, to save memory.
+	Unsigned(ctx context.Context, after xalt.Identity, limit int) ([]Ripe, error)
 	// Clock returns the newest log time of any block that was stored, and
 	// raises it to atLeast.
 	Clock(ctx context.Context, atLeast int64) (int64, error)
@@ -320,6 +325,9 @@ func (in *Ingester) Sweep(ctx context.Context) error {
 		return &StoreError{err}
 	}
 	expired := clock - int64(in.opts.KeepWaiting/time.Second)
+	if err := in.sweepCopies(ctx); err != nil {
+		return err
+	}
 	for {
 		ripe, err := in.store.Ripe(ctx, in.c.selected, expired, sweepGroups)
 		if err != nil {
@@ -340,6 +348,57 @@ func (in *Ingester) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// sweepCopies looks for blocks without a CRC that wait, but are those of a record
+// that came whole elsewhere: with a CRC, [Sweeper.Ripe] finds them by the group.
+func (in *Ingester) sweepCopies(ctx context.Context) error {
+	var after xalt.Identity
+	for {
+		list, err := in.store.Unsigned(ctx, after, sweepGroups)
+		if err != nil {
+			return &StoreError{err}
+		}
+		if len(list) == 0 {
+			return nil
+		}
+		after = list[len(list)-1].Group.ID
+		if err := in.c.copies(ctx, list); err != nil {
+			return &StoreError{err}
+		}
+		if len(in.c.batch.Copies) == 0 {
+			continue
+		}
+		if err := in.commit(ctx, nil); err != nil {
+			return err
+		}
+		if err := in.await(); err != nil {
+			return err
+		}
+	}
+}
+
+// copies finds the groups all of whose blocks are known.
+func (c *collector) copies(ctx context.Context, list []Ripe) error {
+	var ids []xalt.Identity
+	for _, r := range list {
+		for _, p := range r.Group.Parts() {
+			ids = append(ids, blockIdentity(r.Group, p))
+		}
+	}
+	fates, err := c.store.Known(ctx, c.selected, ids)
+	if err != nil {
+		return err
+	}
+	for _, r := range list {
+		parts := r.Group.Parts()
+		if !slices.Contains(fates[:len(parts)], FateUnknown) {
+			c.unpark(r.Group.ID, parts, &c.batch.counts.Blocks.Repeated)
+			c.batch.Copies = append(c.batch.Copies, Judged{Group: r.Group.ID, Blocks: r.Blocks})
+		}
+		fates = fates[len(parts):]
+	}
+	return nil
 }
 
 // sweep decides on one group from the store.

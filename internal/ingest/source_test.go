@@ -502,6 +502,30 @@ func TestWithoutCRC(t *testing.T) {
 	s.wantWaiting("the other half", 0)
 }
 
+// TestCopiesWithoutCRC has blocks without a CRC wait twice, or once while their record
+// comes whole: when it is stored, they do not wait for it any more.
+func TestCopiesWithoutCRC(t *testing.T) {
+	l := plainLines("run_fini_"+uuid(1), runText(1), 200)
+	for name, logs := range map[string][]string{
+		"the rest": {join(l[:2]), join(l[:2]) + "\n", l[2]}, "whole": {join(l[:2]), join(l)}, "whole and the rest": {join(l[:2]), join(l), l[2]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			for i, log := range logs {
+				s.run(s.file(fmt.Sprintf("%d.log", i), log))
+			}
+			s.wantRows("read", map[string]int64{"xalt_run": 1})
+			s.wantWaiting("read", 0)
+			later := strings.ReplaceAll(runLog(t, 2, 2), "2026-11-20", "2026-12-25")
+			s.with(func(o *ingest.Options) { o.Now = func() time.Time { return clock().AddDate(0, 0, 40) } }, s.file("later.log", later))
+			s.wantRows("after 35 days", map[string]int64{"xalt_run": 2})
+			if got := s.count("SELECT COUNT(*) FROM ingest_block"); got != 0 {
+				t.Errorf("%d blocks are left", got)
+			}
+		})
+	}
+}
+
 // TestRecordFiles reads directories of XALT's JSON files.
 func TestRecordFiles(t *testing.T) {
 	s := newSite(t)

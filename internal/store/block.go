@@ -231,7 +231,25 @@ func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
 	if err := w.eachGroup(ctx, "DELETE FROM dead_letter WHERE group_id IN (%s)", late); err != nil {
 		return err
 	}
+	if err := w.markCopies(ctx, b.Copies); err != nil {
+		return err
+	}
 	return w.bury(ctx, b.Bury)
+}
+
+// markCopies marks the blocks of groups as copies, if all of them were seen.
+func (w *writer) markCopies(ctx context.Context, list []ingest.Judged) error {
+	seen, err := w.allSeen(ctx, list)
+	if err != nil {
+		return err
+	}
+	var copies []xalt.Identity
+	for _, j := range list {
+		if seen[j.Group] {
+			copies = append(copies, j.Group)
+		}
+	}
+	return w.eachGroup(ctx, "UPDATE ingest_block SET state = ? WHERE group_id IN (%s)", copies, int(ingest.WaitCopy))
 }
 
 // bury makes dead letters' blocks of groups, and spares those of which there are
@@ -361,24 +379,38 @@ func (db *DB) ripe(ctx context.Context, selection ingest.Hash, expired int64, li
 	if err != nil {
 		return nil, err
 	}
-	var ids []xalt.Identity
-	var total int64
 	// What was filtered under another selection is decided again under this one. It is
 	// asked by COUNT, because PostgreSQL may answer EXISTS with all that was filtered.
-	err = db.query(ctx, db.sql, `SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE state <> ? AND NOT (state = ? AND
+	return db.someGroups(ctx, `SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE state <> ? AND NOT (state = ? AND
 (SELECT COUNT(*) FROM ingest_identity i WHERE i.id = ingest_block.group_id AND i.fate = ? AND i.selection = ?) > 0) GROUP BY group_id
 HAVING COUNT(DISTINCT idx) = MAX(nb) OR MAX(seen) < ? AND MAX(seen) > 0 ORDER BY group_id LIMIT ?`,
-		[]any{int(ingest.WaitDead), int(ingest.WaitFiltered), int(ingest.FateFiltered), selection[:], expired, limit}, func(rows *sql.Rows) error {
-			var id []byte
-			var size int64
-			if err := rows.Scan(&id, &size); err != nil {
-				return err
-			}
-			if total += size; total <= maxRipe || len(ids) == 0 {
-				ids = append(ids, toHash[xalt.Identity](id))
-			}
-			return nil
-		})
+		int(ingest.WaitDead), int(ingest.WaitFiltered), int(ingest.FateFiltered), selection[:], expired, limit)
+}
+
+// Unsigned finds groups without a CRC; see [ingest.Sweeper].
+func (db *DB) Unsigned(ctx context.Context, after xalt.Identity, limit int) ([]ingest.Ripe, error) {
+	return read(ctx, db, "sweep waiting blocks without a CRC", func() ([]ingest.Ripe, error) {
+		return db.someGroups(ctx, `SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE state = ? AND crc IS NULL AND group_id > ?
+GROUP BY group_id ORDER BY group_id LIMIT ?`, int(ingest.Waiting), after[:], limit)
+	})
+}
+
+// someGroups reads the groups of which the query gives the identity and the size, in
+// its order, as far as they are to be in memory at once.
+func (db *DB) someGroups(ctx context.Context, query string, args ...any) ([]ingest.Ripe, error) {
+	var ids []xalt.Identity
+	var total int64
+	err := db.query(ctx, db.sql, query, args, func(rows *sql.Rows) error {
+		var id []byte
+		var size int64
+		if err := rows.Scan(&id, &size); err != nil {
+			return err
+		}
+		if total += size; total <= maxRipe || len(ids) == 0 {
+			ids = append(ids, toHash[xalt.Identity](id))
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -167,6 +167,53 @@ func TestBuryWhatWasSeen(t *testing.T) {
 	})
 }
 
+// TestUnsigned lists groups without a CRC, and makes copies of those that were seen
+// whole.
+func TestUnsigned(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		var b ingest.Batch
+		ids := make([]xalt.Identity, 0, 5)
+		for n := range 6 {
+			block := xalt.Block{Version: 3, Kind: []byte("run"), Syshost: []byte("rios"), Key: fmt.Appendf(nil, "key%d", n), HasCRC: n == 5, Count: 2}
+			g := xalt.NewGroup(block.Identity(), &block)
+			if !g.HasCRC {
+				ids = append(ids, g.ID)
+			}
+			b.Wait = append(b.Wait, ingest.Wait{Group: g, Parts: []xalt.Part{{Copy: -1}, {Copy: -1}}, Seen: 1})
+		}
+		slices.SortFunc(ids, func(a, b xalt.Identity) int { return bytes.Compare(a[:], b[:]) })
+		list := func() (found []xalt.Identity) {
+			t.Helper()
+			for after := (xalt.Identity{}); ; {
+				some, err := db.Unsigned(t.Context(), after, 2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(some) == 0 {
+					return found
+				}
+				for _, r := range some {
+					found = append(found, r.Group.ID)
+				}
+				after = found[len(found)-1]
+			}
+		}
+		if _, err := db.Write(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		if got := list(); !slices.Equal(got, ids) {
+			t.Errorf("groups %x, want %x", got, ids)
+		}
+		if _, err := db.Write(t.Context(), &ingest.Batch{Copies: []ingest.Judged{{Group: ids[0], Blocks: 2}, {Group: ids[1], Blocks: 1}}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := list(); !slices.Equal(got, ids[1:]) {
+			t.Errorf("groups %x without that of copies, want %x", got, ids[1:])
+		}
+	})
+}
+
 // TestReplayLetters has every record too large at first, and wants what another
 // limit would have given, whatever the letters come in.
 func TestReplayLetters(t *testing.T) {
