@@ -25,7 +25,9 @@ type collector struct {
 	held   int // bytes in groups
 	ready  []ready
 	asked  *question
-	want   int // records in the batch for which it may be written
+	// What the ready ones can become, see [costMost].
+	readyCost int
+	want      int // records in the batch for which it may be written
 	// Identities of records in this batch and in the one being written, which
 	// the store cannot know yet.
 	done, doneBefore map[xalt.Identity]struct{}
@@ -77,7 +79,7 @@ const firstBatch = 256
 func (c *collector) reset() {
 	c.batch = &Batch{Selection: c.selected}
 	c.groups = make(map[xalt.Identity]*collected)
-	c.last, c.held, c.ready, c.asked, c.tentative = nil, 0, nil, nil, nil
+	c.last, c.held, c.ready, c.readyCost, c.asked, c.tentative = nil, 0, nil, 0, nil, nil
 	c.used = make(map[xalt.Identity]struct{})
 	c.doneBefore, c.done = c.done, make(map[xalt.Identity]struct{})
 }

@@ -66,21 +66,29 @@ func (q *question) ask(ctx context.Context, store Store, selected Hash) {
 	}
 }
 
-// How many complete records are looked up in the store at once, and how many
-// bytes of text may wait for that.
+// How many complete records are looked up in the store at once, and what rows they
+// may become together, in bytes: they all belong to the batch, which cannot be
+// closed between them.
 const (
 	lookupRecords = 256
-	lookupBytes   = 4 << 20
+	lookupBytes   = 8 << 20
 )
+
+// costMost is what a record's text can become, in bytes: an object, a variable or a
+// function takes two texts or one, and may be new.
+func costMost(text []byte) int {
+	return len(text) + bytes.Count(text, []byte{'"'})/4*(wordBytes+memberBytes)
+}
 
 // enqueue puts a complete record among those that are looked up in the store.
 func (c *collector) enqueue(ctx context.Context, g *collected, id xalt.Identity, text []byte) error {
 	c.done[id] = struct{}{}
 	c.held += len(text)
+	c.readyCost += costMost(text)
 	c.ready = append(c.ready, ready{
 		id: id, kind: g.Kind, text: text, syshost: g.Syshost, key: g.Key, source: g.source, line: g.line, waited: g.waited,
 	})
-	if len(c.ready) >= lookupRecords || c.held >= lookupBytes && len(c.ready) >= lookupRecords/8 {
+	if len(c.ready) >= lookupRecords || c.readyCost >= lookupBytes {
 		return c.ask(ctx)
 	}
 	return nil
@@ -122,7 +130,7 @@ func (c *collector) ask(ctx context.Context) error {
 		return err
 	}
 	q := &question{list: c.ready, decoder: c.takeDecoder(), answer: make(chan answer, 1)}
-	c.asked, c.ready = q, make([]ready, 0, lookupRecords)
+	c.asked, c.ready, c.readyCost = q, make([]ready, 0, lookupRecords), 0
 	go q.ask(ctx, c.store, c.selected)
 	return nil
 }

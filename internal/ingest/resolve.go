@@ -29,6 +29,8 @@ type resolver struct {
 	zone     *time.Location
 
 	words     *cache[Hash, *Object] // objects that sets share
+	variables *cache[Hash, *EnvVar] // the same
+	names     *cache[Hash, *Function]
 	objects   *cache[objectsKey, *Set[Object]]
 	env       *cache[xalt.Key, *Set[EnvVar]]
 	functions *cache[xalt.Key, *Set[Function]]
@@ -47,8 +49,9 @@ const cachedMembers = 60_000
 func newResolver(o *Options) *resolver {
 	return &resolver{
 		modules: o.Modules, filter: o.Filter, accounts: o.Accounts, zone: o.Zone,
-		words: newCache[Hash, *Object](cachedMembers), objects: newCache[objectsKey, *Set[Object]](cachedMembers),
-		env: newCache[xalt.Key, *Set[EnvVar]](cachedMembers), functions: newCache[xalt.Key, *Set[Function]](cachedMembers),
+		words: newCache[Hash, *Object](cachedMembers), variables: newCache[Hash, *EnvVar](cachedMembers), names: newCache[Hash, *Function](cachedMembers),
+		objects: newCache[objectsKey, *Set[Object]](cachedMembers),
+		env:     newCache[xalt.Key, *Set[EnvVar]](cachedMembers), functions: newCache[xalt.Key, *Set[Function]](cachedMembers),
 	}
 }
 
@@ -77,8 +80,13 @@ func (r *resolver) add(b *Batch, rec *xalt.Record) Fate {
 	return FateStored
 }
 
-// rowBytes is about what a row costs in memory besides its texts.
-const rowBytes = 500
+// What costs how many bytes of memory, about, besides its texts: here, and as a row
+// with its place in the store's indexes while it is written.
+const (
+	rowBytes    = 500 // a record
+	wordBytes   = 800 // an object, variable or function that was not seen before
+	memberBytes = 120 // a member of a set that was not seen before
+)
 
 func (r *resolver) filtered(b *Batch) Fate {
 	b.counts.Records.Filtered++
@@ -153,12 +161,12 @@ func (r *resolver) objectSet(b *Batch, key objectsKey, raw []byte) *Set[Object] 
 			m.LibType = xalt.LibType(m.Path)
 			m.Module, m.MapID = r.module(key.syshost, o.Path)
 			r.words.put(hash, m, 1+len(o.Path)/256)
-			b.bytes += len(o.Path) + rowBytes/4
-			fresh++
+			b.bytes += len(o.Path) + len(o.HashID) + wordBytes
+			fresh += 1 + len(o.Path)/256
 		}
 		members = append(members, m)
 	}
-	b.bytes += len(members) * 8
+	b.bytes += len(members) * memberBytes
 	s := NewSet("objects", members, func(o *Object) Hash { return o.Hash })
 	r.objects.put(key, s, 1+fresh+len(members)/16) // the others belong to other sets as well
 	return s
@@ -170,14 +178,23 @@ func (r *resolver) envSet(b *Batch, key xalt.Key, raw []byte) *Set[EnvVar] {
 	}
 	list := xalt.DecodeEnv(raw, r.filter.KeepEnv)
 	members := make([]*EnvVar, 0, len(list))
+	fresh := 0
 	for _, e := range list {
-		m := &EnvVar{Hash: EnvHash(e.Name, e.Value)}
-		m.Name, m.Value = detach(e.Name, e.Value)
+		hash := EnvHash(e.Name, e.Value)
+		m, ok := r.variables.get(hash)
+		if !ok {
+			m = &EnvVar{Hash: hash}
+			m.Name, m.Value = detach(e.Name, e.Value)
+			size := len(e.Name) + len(e.Value)
+			r.variables.put(hash, m, 1+size/256)
+			b.bytes += size + wordBytes
+			fresh += 1 + size/256
+		}
 		members = append(members, m)
 	}
+	b.bytes += len(members) * memberBytes
 	s := NewSet("env", members, func(e *EnvVar) Hash { return e.Hash })
-	b.bytes += len(raw) + len(members)*rowBytes/4
-	r.env.put(key, s, setWeight(len(members), raw))
+	r.env.put(key, s, 1+fresh+len(members)/16)
 	return s
 }
 
@@ -187,12 +204,21 @@ func (r *resolver) functionSet(b *Batch, key xalt.Key, raw []byte) *Set[Function
 	}
 	names := xalt.DecodeNames(raw)
 	members := make([]*Function, 0, len(names))
+	fresh := 0
 	for _, name := range names {
-		members = append(members, &Function{Hash: FunctionHash(name), Name: strings.Clone(name)})
+		hash := FunctionHash(name)
+		m, ok := r.names.get(hash)
+		if !ok {
+			m = &Function{Hash: hash, Name: strings.Clone(name)}
+			r.names.put(hash, m, 1+len(name)/256)
+			b.bytes += len(name) + wordBytes
+			fresh += 1 + len(name)/256
+		}
+		members = append(members, m)
 	}
+	b.bytes += len(members) * memberBytes
 	s := NewSet("functions", members, func(f *Function) Hash { return f.Hash })
-	b.bytes += len(raw) + len(members)*rowBytes/4
-	r.functions.put(key, s, setWeight(len(members), raw))
+	r.functions.put(key, s, 1+fresh+len(members)/16)
 	return s
 }
 
@@ -204,9 +230,6 @@ func detach(a, b string) (string, string) {
 	}
 	return both[:len(a)], both[len(a):]
 }
-
-// setWeight is what a set costs in a cache: its members, long ones for more.
-func setWeight(members int, raw []byte) int { return members + 1 + len(raw)/200 }
 
 // The content that names a row. Every part is preceded by its length, so that
 // no two contents are written alike.
