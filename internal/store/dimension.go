@@ -94,6 +94,9 @@ func (w *writer) ensure(ctx context.Context, d *dimension, hashes []ingest.Hash,
 			holder, used := taken[id]
 			switch {
 			case used && holder == h:
+				if ids[o.index] = id; len(w.learned[d]) >= cachedIDs {
+					continue // it is found again
+				}
 			case used: // other content has this id
 				again = append(again, open{o.index, o.n + 1})
 				continue

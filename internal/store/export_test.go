@@ -11,7 +11,7 @@ func (db *DB) NarrowIDs(bits uint) { db.idBits = bits }
 
 // Forget empties the caches.
 func (db *DB) Forget() {
-	db.known, db.unions = newIDCache(), newUnionCache()
+	db.known, db.unions = newIDCache(), &unionCache{}
 	db.commits.Add(1)
 }
 

@@ -37,28 +37,24 @@ func (w *writer) resolveSets(ctx context.Context, list []*claim) error {
 		}
 		objects, envs = append(objects, &c.start.objects, &c.end.objects), append(envs, &c.start.env, &c.end.env)
 	}
-	if err := w.nameSets(ctx, objects, envs); err != nil {
-		return err
-	}
-	if err := w.mergeSets(ctx, list); err != nil {
-		return err
-	}
-	objects, envs = objects[:0], envs[:0]
-	for _, c := range list {
-		objects, envs = append(objects, &c.objects), append(envs, &c.env)
-	}
-	return w.nameSets(ctx, objects, envs)
-}
-
-// nameSets stores the sets that have no id yet.
-func (w *writer) nameSets(ctx context.Context, objects []*objectRef, envs []*envRef) error {
 	if err := nameSets(ctx, objects, w.objectSetIDs, &w.objectSets); err != nil {
 		return err
 	}
-	return nameSets(ctx, envs, w.envSetIDs, &w.envSets)
+	if err := nameSets(ctx, envs, w.envSetIDs, &w.envSets); err != nil {
+		return err
+	}
+	return w.mergeSets(ctx, list, func(refs []*objectRef) error {
+		return nameUnions(ctx, refs, w.objectSetIDs, &w.objectSets)
+	}, func(refs []*envRef) error {
+		return nameUnions(ctx, refs, w.envSetIDs, &w.envSets)
+	})
 }
 
-func nameSets[T any](ctx context.Context, refs []*setRef[T], ids func(context.Context, []*ingest.Set[T]) ([]int64, error), cache *setCache[T]) error {
+// setIDsFunc stores sets of one kind and returns their ids.
+type setIDsFunc[T any] func(context.Context, []*ingest.Set[T]) ([]int64, error)
+
+// nameSets stores the sets that have no id yet.
+func nameSets[T any](ctx context.Context, refs []*setRef[T], ids setIDsFunc[T], cache *setCache[int64, T]) error {
 	var sets []*ingest.Set[T]
 	var to []*int64
 	for _, ref := range refs {
@@ -77,6 +73,15 @@ func nameSets[T any](ctx context.Context, refs []*setRef[T], ids func(context.Co
 	return nil
 }
 
+// nameUnions stores merged sets, of which the id is enough then.
+func nameUnions[T any](ctx context.Context, refs []*setRef[T], ids setIDsFunc[T], cache *setCache[int64, T]) error {
+	err := nameSets(ctx, refs, ids, cache)
+	for _, ref := range refs {
+		ref.set = nil
+	}
+	return err
+}
+
 // merging is how sets of one kind are merged.
 type merging[T any] struct {
 	role string
@@ -85,6 +90,7 @@ type merging[T any] struct {
 	// members. They are not joined: a server that has not counted its rows yet
 	// would read all of them.
 	members, rows string
+	sizes         string // reads set_id and how many members it has
 	scan          func(*sql.Rows) (id int64, member *T, err error)
 	name          func(*T) string // under which a member of the end hides one of the start
 	hash          func(*T) ingest.Hash
@@ -93,6 +99,7 @@ type merging[T any] struct {
 var objectMerging = merging[ingest.Object]{
 	role:    "objects",
 	refs:    func(c *claim) (start, end, row *objectRef) { return &c.start.objects, &c.end.objects, &c.objects },
+	sizes:   "SELECT set_id, members FROM object_set WHERE set_id IN (%s)",
 	members: "SELECT set_id, obj_id FROM object_set_member WHERE set_id IN (%s)",
 	rows:    "SELECT obj_id, hash, object_path, syshost, hash_id, module_name, lib_type FROM xalt_object WHERE obj_id IN (%s)",
 	scan: func(rows *sql.Rows) (id int64, _ *ingest.Object, err error) {
@@ -110,6 +117,7 @@ var objectMerging = merging[ingest.Object]{
 var envMerging = merging[ingest.EnvVar]{
 	role:    "env",
 	refs:    func(c *claim) (start, end, row *envRef) { return &c.start.env, &c.end.env, &c.env },
+	sizes:   "SELECT set_id, members FROM env_set WHERE set_id IN (%s)",
 	members: "SELECT set_id, value_id FROM env_set_member WHERE set_id IN (%s)",
 	rows:    "SELECT v.value_id, v.hash, n.env_name, v.env_value FROM env_value v JOIN xalt_env_name n ON n.env_id = v.env_id WHERE v.value_id IN (%s)",
 	scan: func(rows *sql.Rows) (id int64, _ *ingest.EnvVar, err error) {
@@ -123,25 +131,22 @@ var envMerging = merging[ingest.EnvVar]{
 	hash: func(e *ingest.EnvVar) ingest.Hash { return e.Hash },
 }
 
-// mergedAtOnce is how many claims' sets are in memory to be merged.
-const mergedAtOnce = 256
+// mergedAtOnce is how many members the sets may have that are read from the
+// database to be merged, or that were made of them and have no id yet, if it is more
+// than one set: each costs some hundred bytes.
+const mergedAtOnce = 20_000
 
 // mergeSets gives claims' rows their sets: the end's and what the start has
-// besides.
-func (w *writer) mergeSets(ctx context.Context, list []*claim) error {
-	for some := range slices.Chunk(list, mergedAtOnce) {
-		err := mergeSets(ctx, w, &objectMerging, some, w.db.unions.objects, &w.objectSets, &w.db.unions.objectSets)
-		if err != nil {
-			return err
-		}
-		if err := mergeSets(ctx, w, &envMerging, some, w.db.unions.env, &w.envSets, &w.db.unions.envSets); err != nil {
-			return err
-		}
+// besides. Those that this makes come to the functions, some at a time.
+func (w *writer) mergeSets(ctx context.Context, list []*claim, objects func([]*objectRef) error, env func([]*envRef) error) error {
+	known := w.db.unions
+	if err := mergeSets(ctx, w, &objectMerging, list, objects, &known.objects, &w.objectSets, &known.objectSets); err != nil {
+		return err
 	}
-	return nil
+	return mergeSets(ctx, w, &envMerging, list, env, &known.env, &w.envSets, &known.envSets)
 }
 
-func mergeSets[T any](ctx context.Context, w *writer, m *merging[T], list []*claim, unions map[[2]ingest.Hash]*ingest.Set[T], caches ...*setCache[T]) error {
+func mergeSets[T any](ctx context.Context, w *writer, m *merging[T], list []*claim, made func([]*setRef[T]) error, unions *setCache[[2]ingest.Hash, T], caches ...*setCache[int64, T]) error {
 	var differ []*claim
 	sets := make(map[int64]*ingest.Set[T]) // nil: to be read
 	for _, c := range list {
@@ -164,21 +169,89 @@ func mergeSets[T any](ctx context.Context, w *writer, m *merging[T], list []*cla
 			}
 		}
 	}
-	if err := readSets(ctx, w, m, sets, caches[0]); err != nil {
+	sizes, err := setSizes(ctx, w, m, sets)
+	if err != nil {
 		return err
 	}
-	for _, c := range differ {
-		start, end, row := m.refs(c)
-		*row = *end
-		if s := union(m, sets[end.id], sets[start.id], unions); s != sets[end.id] {
+	var fresh []*setRef[T]
+	members := 0 // of those
+	for len(differ) > 0 {
+		var some []*claim
+		if some, differ, err = readSome(ctx, w, m, differ, sets, sizes, caches); err != nil {
+			return err
+		}
+		for _, c := range some {
+			start, end, row := m.refs(c)
+			*row = *end
+			s := union(m, sets[end.id], sets[start.id], unions)
+			if s == sets[end.id] {
+				continue
+			}
 			*row = setRef[T]{set: s}
+			fresh = append(fresh, row)
+			if members += len(s.Members); members > mergedAtOnce {
+				if err := made(fresh); err != nil {
+					return err
+				}
+				fresh, members = fresh[:0], 0
+			}
+		}
+		for id := range sizes {
+			sets[id] = nil // it is read again, or is in the cache
 		}
 	}
-	return nil
+	return made(fresh)
+}
+
+// setSizes returns how many members the sets have that are nil.
+func setSizes[T any](ctx context.Context, w *writer, m *merging[T], sets map[int64]*ingest.Set[T]) (map[int64]int, error) {
+	var ids []int64
+	for id, s := range sets {
+		if s == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	sizes := make(map[int64]int, len(ids))
+	err := in(ctx, w.db, w.tx, m.sizes, ids, idArg, func(rows *sql.Rows) error {
+		var id int64
+		var size int
+		err := rows.Scan(&id, &size)
+		sizes[id] = size
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up the sizes of sets of %s: %w", m.role, err)
+	}
+	return sizes, nil
+}
+
+// readSome reads the sets of the first claims of the list, as many as may be in
+// memory at once, and returns those claims and the others.
+func readSome[T any](ctx context.Context, w *writer, m *merging[T], list []*claim, sets map[int64]*ingest.Set[T], sizes map[int64]int, caches []*setCache[int64, T]) (some, rest []*claim, err error) {
+	read := make(map[int64]*ingest.Set[T])
+	members, n := 0, 0
+	for ; n < len(list) && (n == 0 || members < mergedAtOnce); n++ {
+		start, end, _ := m.refs(list[n])
+		for _, id := range [...]int64{start.id, end.id} {
+			if _, ok := read[id]; ok || sets[id] != nil {
+				continue
+			}
+			if sets[id] = cached(id, caches); sets[id] == nil {
+				read[id] = nil
+				members += sizes[id]
+			}
+		}
+	}
+	if err := readSets(ctx, w, m, read, caches[0]); err != nil {
+		return nil, nil, err
+	}
+	maps.Copy(sets, read)
+	return list[:n], list[n:], nil
 }
 
 // readSets reads the sets that are nil.
-func readSets[T any](ctx context.Context, w *writer, m *merging[T], sets map[int64]*ingest.Set[T], cache *setCache[T]) error {
+func readSets[T any](ctx context.Context, w *writer, m *merging[T], sets map[int64]*ingest.Set[T], cache *setCache[int64, T]) error {
 	var ids []int64
 	for id, s := range sets {
 		if s == nil {
@@ -221,9 +294,9 @@ func readSets[T any](ctx context.Context, w *writer, m *merging[T], sets map[int
 }
 
 // union adds to end what start has under other names.
-func union[T any](m *merging[T], end, start *ingest.Set[T], known map[[2]ingest.Hash]*ingest.Set[T]) *ingest.Set[T] {
+func union[T any](m *merging[T], end, start *ingest.Set[T], known *setCache[[2]ingest.Hash, T]) *ingest.Set[T] {
 	key := [2]ingest.Hash{end.Hash, start.Hash}
-	if s := known[key]; s != nil {
+	if s := known.sets[key]; s != nil {
 		return s
 	}
 	have := make(map[string]bool, len(end.Members))
@@ -240,10 +313,7 @@ func union[T any](m *merging[T], end, start *ingest.Set[T], known map[[2]ingest.
 	if len(members) > len(end.Members) {
 		s = ingest.NewSet(m.role, members, m.hash)
 	}
-	if len(known) >= cachedUnions {
-		clear(known)
-	}
-	known[key] = s
+	known.put(key, s)
 	return s
 }
 
@@ -253,40 +323,56 @@ func (r setRef[T]) empty() bool { return r.id == 0 && (r.set == nil || len(r.set
 // most runs that load more while they run do it in the same way. It holds what
 // is committed only: an id belongs to its content from then on.
 type unionCache struct {
-	objects    map[[2]ingest.Hash]*ingest.Set[ingest.Object]
-	env        map[[2]ingest.Hash]*ingest.Set[ingest.EnvVar]
-	objectSets setCache[ingest.Object]
-	envSets    setCache[ingest.EnvVar]
+	objects    setCache[[2]ingest.Hash, ingest.Object]
+	env        setCache[[2]ingest.Hash, ingest.EnvVar]
+	objectSets setCache[int64, ingest.Object]
+	envSets    setCache[int64, ingest.EnvVar]
 }
 
-// How many unions, and how many members of sets, are remembered.
-const (
-	cachedUnions  = 5000
-	cachedMembers = 120_000
-)
+// cachedMembers is how many members of sets one cache remembers.
+const cachedMembers = 40_000
 
-func newUnionCache() *unionCache {
-	return &unionCache{objects: make(map[[2]ingest.Hash]*ingest.Set[ingest.Object]), env: make(map[[2]ingest.Hash]*ingest.Set[ingest.EnvVar])}
+// setCache remembers sets by what names them.
+type setCache[K comparable, T any] struct {
+	sets   map[K]*ingest.Set[T]
+	weight int
 }
 
-// setCache remembers sets by id.
-type setCache[T any] struct {
-	sets    map[int64]*ingest.Set[T]
-	members int
-}
-
-func (c *setCache[T]) put(id int64, s *ingest.Set[T]) {
-	if c.sets == nil || c.members > cachedMembers {
-		c.sets, c.members = make(map[int64]*ingest.Set[T]), 0
+func (c *setCache[K, T]) put(key K, s *ingest.Set[T]) {
+	if c.sets[key] != nil {
+		return
 	}
-	if c.sets[id] == nil {
-		c.members += len(s.Members) + 1
+	w := weight(s)
+	if w > cachedMembers {
+		return
 	}
-	c.sets[id] = s
+	if c.weight += w; c.sets == nil || c.weight > cachedMembers {
+		c.sets, c.weight = make(map[K]*ingest.Set[T]), w
+	}
+	c.sets[key] = s
 }
+
+// weight is what a set costs in a cache: its members, long ones for more.
+func weight[T any](s *ingest.Set[T]) int {
+	n := 1 + len(s.Members)
+	switch members := any(s.Members).(type) {
+	case []*ingest.Object:
+		for _, o := range members {
+			n += (len(o.Path) + len(o.HashID)) / weighed
+		}
+	case []*ingest.EnvVar:
+		for _, e := range members {
+			n += (len(e.Name) + len(e.Value)) / weighed
+		}
+	}
+	return n
+}
+
+// weighed is how many bytes of text cost as much as a member.
+const weighed = 200
 
 // cached returns the set that one of the caches has.
-func cached[T any](id int64, caches []*setCache[T]) *ingest.Set[T] {
+func cached[T any](id int64, caches []*setCache[int64, T]) *ingest.Set[T] {
 	for _, c := range caches {
 		if s := c.sets[id]; s != nil {
 			return s
@@ -296,8 +382,8 @@ func cached[T any](id int64, caches []*setCache[T]) *ingest.Set[T] {
 }
 
 // keep takes over what from has.
-func (c *setCache[T]) keep(from *setCache[T]) {
-	for id, s := range from.sets {
-		c.put(id, s)
+func (c *setCache[K, T]) keep(from *setCache[K, T]) {
+	for key, s := range from.sets {
+		c.put(key, s)
 	}
 }

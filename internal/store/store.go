@@ -71,7 +71,7 @@ var ErrURL = errors.New("bad database URL")
 
 // Open opens the database at an address. Errors do not contain passwords.
 func Open(ctx context.Context, a Address, o Options) (*DB, error) {
-	db := &DB{name: a.String(), now: o.Now, tell: o.Waiting, id: newWord(), idBits: idBits, known: newIDCache(), unions: newUnionCache()}
+	db := &DB{name: a.String(), now: o.Now, tell: o.Waiting, id: newWord(), idBits: idBits, known: newIDCache(), unions: &unionCache{}}
 	if db.now == nil {
 		db.now = time.Now
 	}

@@ -62,7 +62,7 @@ type verifier struct {
 // mended.
 func (db *DB) Verify(ctx context.Context, repair bool) (VerifyReport, error) {
 	v := &verifier{db: db, repair: repair, merged: make(map[[6]int64]bool), report: VerifyReport{Unused: make(map[string]int64)}}
-	db.known, db.unions = newIDCache(), newUnionCache() // what is remembered is not looked at
+	db.known, db.unions = newIDCache(), &unionCache{} // what is remembered is not looked at
 	for _, step := range [...]func(context.Context) error{
 		v.meta, v.contents, v.lostSets, v.references, v.objectSets, v.envSets, v.functionSets, v.runs, v.runOrder, v.linkOrder, v.duplicates, v.blocks, v.unused,
 	} {

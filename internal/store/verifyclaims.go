@@ -123,7 +123,7 @@ func (v *verifier) unions(ctx context.Context, list []runRow) error {
 			}
 			rows, claims = append(rows, row{r, sets, c}), append(claims, c)
 		}
-		if err := w.mergeSets(ctx, claims); err != nil {
+		if err := w.mergeSets(ctx, claims, keepHashes[ingest.Object], keepHashes[ingest.EnvVar]); err != nil {
 			return err
 		}
 		for _, r := range rows {
@@ -170,6 +170,14 @@ func (v *verifier) unions(ctx context.Context, list []runRow) error {
 	return nil
 }
 
+// keepHashes lets go of the members of merged sets, which need only be compared.
+func keepHashes[T any](refs []*setRef[T]) error {
+	for _, ref := range refs {
+		ref.set = &ingest.Set[T]{Hash: ref.set.Hash, Members: make([]*T, 1)} // not the empty one
+	}
+	return nil
+}
+
 // whole reports whether the sets of a claim's start and end have their hashes.
 func (w *writer) whole(ctx context.Context, c *claim) (bool, error) {
 	for _, p := range [...]*part{&c.start, &c.end} {
@@ -189,7 +197,7 @@ func isWhole[T any](ctx context.Context, w *writer, m *merging[T], table string,
 		return true, nil
 	}
 	sets := map[int64]*ingest.Set[T]{id: nil}
-	if err := readSets(ctx, w, m, sets, &setCache[T]{}); err != nil {
+	if err := readSets(ctx, w, m, sets, &setCache[int64, T]{}); err != nil {
 		return false, err
 	}
 	var hash []byte

@@ -27,8 +27,8 @@ type writer struct {
 	// What becomes part of the DB's caches with the commit.
 	learned    map[*dimension]map[ingest.Hash]int64
 	complete   map[*dimension]bool // of which all rows are known; nil: it is not relied on
-	objectSets setCache[ingest.Object]
-	envSets    setCache[ingest.EnvVar]
+	objectSets setCache[int64, ingest.Object]
+	envSets    setCache[int64, ingest.EnvVar]
 
 	importing bool      // the rows come from another database, see import.go
 	source    *importer // what reads that

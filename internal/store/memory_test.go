@@ -1,0 +1,226 @@
+package store_test
+
+import (
+	"bufio"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/store"
+	"xaltpipe/internal/xalt"
+)
+
+// peakHeap returns how much of the heap was in use at most while f ran, beyond what
+// was before, and how much still is, in MiB. Garbage is collected as often as
+// syslog2db does it once there is much.
+func peakHeap(t *testing.T, f func()) (peak, kept int) {
+	t.Helper()
+	defer debug.SetGCPercent(debug.SetGCPercent(50))
+	inUse := func() int {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapInuse >> 20)
+	}
+	runtime.GC()
+	before := inUse()
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			peak = max(peak, inUse()-before)
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	f()
+	close(stop)
+	<-done
+	runtime.GC()
+	return peak, inUse() - before
+}
+
+// largeStore is a store that the tests about memory fill.
+type largeStore struct {
+	*store.DB
+	path string
+}
+
+// count returns the number that a query gives.
+func (s *largeStore) count(t *testing.T, query string) (n int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// openLarge opens a database in SQLite: memory is this program's, whatever the
+// server.
+func openLarge(t *testing.T) *largeStore {
+	t.Helper()
+	a := store.Address{Kind: "sqlite", Path: filepath.Join(t.TempDir(), "xalt.db")}
+	db, err := store.Open(t.Context(), a, store.Options{Create: true, Zone: time.UTC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return &largeStore{DB: db, path: a.Path}
+}
+
+// read ingests a file and returns its counters.
+func (s *largeStore) read(t *testing.T, log string, change func(*ingest.Options)) ingest.Stats {
+	t.Helper()
+	o := ingest.Options{Zone: time.UTC}
+	if change != nil {
+		change(&o)
+	}
+	in := ingest.New(s.DB, o)
+	if err := in.Run(t.Context(), []string{log}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return in.Stats()
+}
+
+// writeLog makes a log of what write writes.
+func writeLog(t *testing.T, write func(*bufio.Writer)) string {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "xalt.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := bufio.NewWriter(f)
+	write(w)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
+
+// writeRun writes the n-th run's record with this end time and these libraries
+// and variables, as members of JSON.
+func writeRun(t *testing.T, w *bufio.Writer, n int, end float64, libraries, environment string) {
+	t.Helper()
+	uuid := fmt.Sprintf("%08x-0000-4000-8000-000000000000", n)
+	text := fmt.Sprintf(`{"crc":"0x0000","cmdlineA":["a.out"],"hash_id":"faf1","libA":[%s],"envT":{%s},`+
+		`"userT":{"syshost":"rios","run_uuid":"%s","exec_path":"/home/u/a.out","exec_type":"binary","cwd":"/home/u","user":"alice"},`+
+		`"userDT":{"start_time":1795000000.25,"end_time":%.1f,"run_time":1,"num_cores":4},"xaltLinkT":{},"XALT_qaT":{}}`, libraries, environment, uuid, end)
+	role := "run_strt_"
+	if end > 0 {
+		role = "run_fini_"
+	}
+	blocks, err := xalt.Split(xalt.KindRun, "rios", role+uuid, []byte(text), 32<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range blocks {
+		writeBlock(w, &blocks[i])
+	}
+}
+
+func writeBlock(w *bufio.Writer, b *xalt.Block) {
+	w.Write(b.Append([]byte("2026-11-20T10:00:00+00:00 vm XALT_LOGGING_rios: ")))
+	w.WriteByte('\n')
+}
+
+// libraries lists n libraries that no other run has.
+func libraries(run, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,["/a/lib%d-%d.so","%d"]`, run, i, i)
+	}
+	return b.String()[1:]
+}
+
+// variables lists n variables that no other run has.
+func variables(run, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"VAR%d_%d":"/a/%d"`, run, i, i)
+	}
+	return b.String()[1:]
+}
+
+// How many runs the tests have, with how many libraries or variables each, none in
+// common.
+const (
+	largeRuns = 60
+	largeSets = 5000
+)
+
+// wantMemory wants f to need no more than most, and to keep no more than rest, in
+// MiB.
+func wantMemory(t *testing.T, what string, most, rest int, f func()) {
+	t.Helper()
+	peak, kept := peakHeap(t, f)
+	t.Logf("%s: %d MiB at most, %d MiB kept", what, peak, kept)
+	if peak > most {
+		t.Errorf("%s: %d MiB at most, want %d", what, peak, most)
+	}
+	if kept > rest {
+		t.Errorf("%s: %d MiB kept, want %d", what, kept, rest)
+	}
+}
+
+// TestMemoryOfLibraries reads runs that have thousands of libraries each, and then
+// their ends, which are short, but have their starts' libraries read.
+func TestMemoryOfLibraries(t *testing.T) {
+	starts := writeLog(t, func(w *bufio.Writer) {
+		for n := range largeRuns {
+			writeRun(t, w, n, 0, libraries(n, largeSets), "")
+		}
+	})
+	ends := writeLog(t, func(w *bufio.Writer) {
+		for n := range largeRuns {
+			writeRun(t, w, n, 1795000010, fmt.Sprintf(`["/b/lib%d.so","0"]`, n), "")
+		}
+	})
+	db := openLarge(t)
+	wantMemory(t, "starts", 100, 30, func() {
+		if got := db.read(t, starts, nil).Records.Stored; got != largeRuns {
+			t.Errorf("%d runs stored, want %d", got, largeRuns)
+		}
+	})
+	wantMemory(t, "ends", 60, 15, func() {
+		if got := db.read(t, ends, nil).Records.Updated; got != largeRuns {
+			t.Errorf("%d runs updated, want %d", got, largeRuns)
+		}
+	})
+	if n := db.count(t, "SELECT MIN(members) FROM object_set s JOIN xalt_run r ON r.object_set_id = s.set_id"); n != largeSets+1 {
+		t.Errorf("a run has %d libraries, want %d", n, largeSets+1)
+	}
+}
+
+// TestMemoryOfVariables reads runs that have thousands of variables each.
+func TestMemoryOfVariables(t *testing.T) {
+	log := writeLog(t, func(w *bufio.Writer) {
+		for n := range largeRuns {
+			writeRun(t, w, n, 0, "", variables(n, largeSets))
+		}
+	})
+	db := openLarge(t)
+	wantMemory(t, "runs", 100, 30, func() {
+		if got := db.read(t, log, nil).Records.Stored; got != largeRuns {
+			t.Errorf("%d runs stored, want %d", got, largeRuns)
+		}
+	})
+}
