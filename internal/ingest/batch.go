@@ -294,8 +294,9 @@ type Store interface {
 	// nothing, or if it was filtered under another selection.
 	Known(ctx context.Context, selection Hash, ids []xalt.Identity) ([]Fate, error)
 	// Waiting returns the blocks that wait in the store for each group, in the
-	// order in which they came, with Copy set; together not much more than a
-	// record of limit bytes could need. The others stay where they are.
+	// order in which they came, with Copy set. To save memory it may answer for
+	// the first ids only, but not for none. Of a group that has outgrown a
+	// record of limit bytes it returns none; see [Sweeper].
 	Waiting(ctx context.Context, ids []xalt.Identity, limit int) (parts [][]xalt.Part, err error)
 	// Write stores a batch in one transaction.
 	Write(ctx context.Context, b *Batch) (Outcome, error)

@@ -52,6 +52,8 @@ func (c *counter) Sources(context.Context, ingest.Hash, func(int64) (ingest.Hash
 	return nil, nil
 }
 
+func (c *counter) Outgrown(context.Context, int) ([]ingest.Outgrown, error) { return nil, nil }
+
 func (c *counter) Ripe(context.Context, ingest.Hash, int64, int) ([]ingest.Ripe, error) {
 	return nil, nil
 }

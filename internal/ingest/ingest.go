@@ -149,6 +149,9 @@ type Sweeper interface {
 	// [Waiting], those behind a group, in their order. It may return fewer, but
 	// not none, to save memory.
 	Unsigned(ctx context.Context, after xalt.Identity, limit int) ([]Ripe, error)
+	// Outgrown returns the groups whose blocks take more than a record of limit
+	// bytes can need, with their beginning only.
+	Outgrown(ctx context.Context, limit int) ([]Outgrown, error)
 	// Clock returns the newest log time of any block that was stored, and
 	// raises it to atLeast.
 	Clock(ctx context.Context, atLeast int64) (int64, error)
@@ -161,6 +164,12 @@ type Ripe struct {
 	Blocks int // in the store, those with equal bytes as well
 	Source string
 	Line   int64
+}
+
+// Outgrown is the beginning of a group that is too large to be read.
+type Outgrown struct {
+	Ripe
+	Bytes int64 // of all its blocks
 }
 
 // New returns an ingester.
@@ -324,6 +333,18 @@ func (in *Ingester) Sweep(ctx context.Context) error {
 	if err != nil {
 		return &StoreError{err}
 	}
+	outgrown, err := in.store.Outgrown(ctx, in.opts.Limits.Record)
+	if err != nil {
+		return &StoreError{err}
+	}
+	for i := range outgrown {
+		in.c.outgrown(&outgrown[i])
+	}
+	if len(outgrown) > 0 {
+		if err := in.finish(ctx, nil); err != nil {
+			return err
+		}
+	}
 	expired := clock - int64(in.opts.KeepWaiting/time.Second)
 	if err := in.sweepCopies(ctx); err != nil {
 		return err
@@ -399,6 +420,21 @@ func (c *collector) copies(ctx context.Context, list []Ripe) error {
 		fates = fates[len(parts):]
 	}
 	return nil
+}
+
+// outgrown makes a dead letter of the beginning of a group that nobody can read
+// whole. It is no letter of the group's: blocks that come later begin it anew.
+func (c *collector) outgrown(o *Outgrown) {
+	n := &c.batch.counts
+	n.Records.Dead++
+	n.Blocks.Waiting -= c.parked[o.Group.ID]
+	n.Blocks.Dead += c.parked[o.Group.ID]
+	delete(c.parked, o.Group.ID)
+	detail := fmt.Sprintf("%d bytes of blocks waited, more than a record can need; their beginning is kept", o.Bytes)
+	d := groupLetter(o.Group, ReasonLarge, detail, o.Source, o.Line)
+	d.Group = nil
+	c.dead(d)
+	c.batch.Done = append(c.batch.Done, o.Group.ID)
 }
 
 // sweep decides on one group from the store.

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 
 	"xaltpipe/internal/xalt"
@@ -18,10 +19,11 @@ func (c *collector) close(ctx context.Context) (*Batch, error) {
 		open = append(open, g)
 	}
 	for len(open) > 0 {
-		n := min(len(open), lookupRecords)
-		if err := c.settle(ctx, open[:n]); err != nil {
+		n, err := c.settle(ctx, open[:min(len(open), lookupRecords)])
+		if err != nil {
 			return nil, err
 		}
+		clear(open[:n]) // they may have grown
 		open = open[n:]
 	}
 	if err := c.flush(ctx); err != nil {
@@ -32,21 +34,23 @@ func (c *collector) close(ctx context.Context) (*Batch, error) {
 	return b, nil
 }
 
-// settle decides on incomplete groups and on those that do not fit.
-func (c *collector) settle(ctx context.Context, open []*collected) error {
+// settle decides on incomplete groups and on those that do not fit, and returns
+// on how many it did.
+func (c *collector) settle(ctx context.Context, open []*collected) (int, error) {
 	ids := make([]xalt.Identity, len(open))
 	for i, g := range open {
 		ids[i] = g.ID
 	}
 	fates, err := c.store.Known(ctx, c.selected, ids)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	stored, err := c.store.Waiting(ctx, ids, c.opts.Limits.Record)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for i, g := range open {
+	for i, g := range open[:len(stored)] {
+		delete(c.groups, g.ID)
 		if g.HasCRC && (fates[i] != FateUnknown || c.inFlight(g.ID)) {
 			c.batch.counts.Blocks.Repeated += int64(len(g.Parts()))
 			// The dead letter of a dead record would go with its blocks, and those of
@@ -57,10 +61,18 @@ func (c *collector) settle(ctx context.Context, open []*collected) error {
 			continue
 		}
 		if err := c.join(ctx, g, stored[i]); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(stored), nil
+}
+
+// empty returns the group without its blocks.
+func (g *collected) empty() *xalt.Group {
+	return xalt.NewGroup(g.ID, &xalt.Block{
+		Version: g.Version, Kind: []byte(g.Kind), Syshost: []byte(g.Syshost), Key: []byte(g.Key), HasCRC: g.HasCRC, CRC: g.CRC,
+		Count: g.Count, Epoch: g.Epoch,
+	})
 }
 
 // join completes a group with the blocks that wait in the store, and hands
@@ -71,9 +83,7 @@ func (c *collector) join(ctx context.Context, g *collected, stored []xalt.Part) 
 		// The copies in the store came first.
 		mine := g.Parts()
 		first := *g
-		first.Group = xalt.NewGroup(g.ID, &xalt.Block{
-			Version: g.Version, Kind: []byte(g.Kind), Syshost: []byte(g.Syshost), Key: []byte(g.Key), Count: g.Count, Epoch: g.Epoch,
-		})
+		first.Group = g.empty()
 		for _, p := range append(stored, mine...) {
 			first.Add(p)
 		}
@@ -130,8 +140,15 @@ func (c *collector) keep(g *collected, state WaitState) {
 			c.batch.bytes += len(p.Value) + rowBytes
 		}
 	}
+	group := g.Group
+	if len(fresh) > 0 && len(fresh) < len(g.Parts()) { // without those that the store has
+		for i := range fresh {
+			fresh[i].Value = bytes.Clone(fresh[i].Value)
+		}
+		group = g.empty()
+	}
 	if len(fresh) > 0 {
-		c.batch.Wait = append(c.batch.Wait, Wait{Group: g.Group, Parts: fresh, State: state, Seen: g.seen, Source: g.source})
+		c.batch.Wait = append(c.batch.Wait, Wait{Group: group, Parts: fresh, State: state, Seen: g.seen, Source: g.source})
 	}
 }
 

@@ -136,9 +136,13 @@ func (m *missing) flush(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	waiting, err := m.in.store.Waiting(ctx, groups, m.in.opts.Limits.Record)
-	if err != nil {
-		return err
+	var waiting [][]xalt.Part
+	for len(waiting) < len(groups) {
+		some, err := m.in.store.Waiting(ctx, groups[len(waiting):], m.in.opts.Limits.Record)
+		if err != nil {
+			return err
+		}
+		waiting = append(waiting, some...)
 	}
 	for i, c := range m.list {
 		if fates[i] != FateUnknown {

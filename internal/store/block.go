@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -158,15 +159,25 @@ func (db *DB) waiting(ctx context.Context, ids []xalt.Identity, limit int) ([][]
 	if err != nil {
 		return nil, err
 	}
-	// What is not read now is found by the sweep, group by group.
 	var wanted []xalt.Identity
-	budget := 4 * int64(limit)
-	for _, id := range ids {
-		if size, ok := sizes[id]; ok && size <= budget {
-			wanted = append(wanted, id)
-			budget -= size
-			delete(sizes, id)
+	var total int64
+	for i, id := range ids {
+		size, ok := sizes[id]
+		if !ok {
+			continue
 		}
+		if total+size > maxRipe && len(wanted) > 0 {
+			parts = parts[:i] // the others are asked for again
+			break
+		}
+		switch fits, err := db.fits(ctx, id, size, limit); {
+		case err != nil:
+			return nil, err
+		case fits: // what does not is left to the sweep
+			wanted = append(wanted, id)
+			total += size
+		}
+		delete(sizes, id)
 	}
 	err = in(ctx, db, db.sql, "SELECT group_id, idx, copy, line, value FROM ingest_block WHERE group_id IN (%s) ORDER BY group_id, idx, copy", wanted, identityArg, func(rows *sql.Rows) error {
 		var id []byte
@@ -424,27 +435,8 @@ const maxRipe = 16 << 20
 // groups reads whole groups of waiting blocks.
 func (db *DB) groups(ctx context.Context, ids []xalt.Identity) ([]ingest.Ripe, error) {
 	found := make(map[xalt.Identity]*ingest.Ripe, len(ids))
-	query := "SELECT group_id, idx, copy, state, version, kind, syshost, " + db.dialect.types.Quote("key") + ", crc, nb, epoch, source, line, value FROM ingest_block WHERE group_id IN (%s) ORDER BY group_id, copy, idx"
-	err := in(ctx, db, db.sql, query, ids, identityArg, func(rows *sql.Rows) error {
-		var b xalt.Block
-		var p xalt.Part
-		var group []byte
-		var state int
-		var crc sql.NullInt64
-		var source string
-		if err := rows.Scan(&group, &p.Index, &p.Copy, &state, &b.Version, &b.Kind, &b.Syshost, &b.Key, &crc, &b.Count, &b.Epoch, &source, &p.Line, &p.Value); err != nil {
-			return err
-		}
-		id := toHash[xalt.Identity](group)
-		r := found[id]
-		if r == nil {
-			b.HasCRC, b.CRC = crc.Valid, uint16(crc.Int64)
-			r = &ingest.Ripe{Group: xalt.NewGroup(id, &b), State: ingest.WaitState(state), Source: source, Line: p.Line}
-			found[id] = r
-		}
-		r.Group.Add(p)
-		r.Blocks++
-		return nil
+	err := in(ctx, db, db.sql, db.blockQuery()+"WHERE group_id IN (%s) ORDER BY group_id, copy, idx", ids, identityArg, func(rows *sql.Rows) error {
+		return addBlock(found, rows)
 	})
 	if err != nil {
 		return nil, err
@@ -457,6 +449,91 @@ func (db *DB) groups(ctx context.Context, ids []xalt.Identity) ([]ingest.Ripe, e
 	}
 	return list, nil
 }
+
+// blockQuery reads what [addBlock] takes.
+func (db *DB) blockQuery() string {
+	return "SELECT group_id, idx, copy, state, version, kind, syshost, " + db.dialect.types.Quote("key") + ", crc, nb, epoch, source, line, value FROM ingest_block "
+}
+
+// addBlock adds a block to its group.
+func addBlock(found map[xalt.Identity]*ingest.Ripe, rows *sql.Rows) error {
+	var b xalt.Block
+	var p xalt.Part
+	var group []byte
+	var state int
+	var crc sql.NullInt64
+	var source string
+	if err := rows.Scan(&group, &p.Index, &p.Copy, &state, &b.Version, &b.Kind, &b.Syshost, &b.Key, &crc, &b.Count, &b.Epoch, &source, &p.Line, &p.Value); err != nil {
+		return err
+	}
+	id := toHash[xalt.Identity](group)
+	r := found[id]
+	if r == nil {
+		b.HasCRC, b.CRC = crc.Valid, uint16(crc.Int64)
+		r = &ingest.Ripe{Group: xalt.NewGroup(id, &b), State: ingest.WaitState(state), Source: source, Line: p.Line}
+		found[id] = r
+	}
+	r.Group.Add(p)
+	r.Blocks++
+	return nil
+}
+
+// leastRoom is what the blocks of any group may take, in bytes, however little a
+// record of them needs.
+const leastRoom = 8 << 20
+
+// fits reports whether a group whose blocks take size bytes is small enough to be
+// read: they are no more than twice what one record of limit bytes needs of them,
+// which is room for each block with the blanks at its end and without.
+func (db *DB) fits(ctx context.Context, id xalt.Identity, size int64, limit int) (bool, error) {
+	if size <= leastRoom {
+		return true, nil
+	}
+	var one int64
+	err := db.row(ctx, db.sql, "SELECT SUM(longest) FROM (SELECT MAX(LENGTH(value)) AS longest FROM ingest_block WHERE group_id = ? GROUP BY idx) t", []any{id[:]}, &one)
+	return size <= 2*min(one, int64(limit)), err
+}
+
+// Outgrown returns groups that are too large to be read; see [ingest.Sweeper].
+func (db *DB) Outgrown(ctx context.Context, limit int) ([]ingest.Outgrown, error) {
+	return read(ctx, db, "look for outgrown groups", func() ([]ingest.Outgrown, error) {
+		sizes := make(map[xalt.Identity]int64)
+		err := db.query(ctx, db.sql, "SELECT group_id, SUM(LENGTH(value)) FROM ingest_block GROUP BY group_id HAVING SUM(LENGTH(value)) > ?", []any{leastRoom}, func(rows *sql.Rows) error {
+			var id []byte
+			var size int64
+			err := rows.Scan(&id, &size)
+			sizes[toHash[xalt.Identity](id)] = size
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		var list []ingest.Outgrown
+		for _, id := range slices.SortedFunc(maps.Keys(sizes), compareIdentities) {
+			fits, err := db.fits(ctx, id, sizes[id], limit)
+			if err != nil {
+				return nil, err
+			}
+			if fits {
+				continue
+			}
+			found := make(map[xalt.Identity]*ingest.Ripe)
+			err = db.query(ctx, db.sql, db.blockQuery()+"WHERE group_id = ? ORDER BY idx, copy LIMIT ?", []any{id[:], keptBlocks}, func(rows *sql.Rows) error {
+				return addBlock(found, rows)
+			})
+			if err != nil {
+				return nil, err
+			}
+			if r := found[id]; r != nil {
+				list = append(list, ingest.Outgrown{Ripe: *r, Bytes: sizes[id]})
+			}
+		}
+		return list, nil
+	})
+}
+
+// keptBlocks is how many blocks are kept of a group that is too large.
+const keptBlocks = 4
 
 // Clock raises and returns the newest log time; see [ingest.Sweeper].
 func (db *DB) Clock(ctx context.Context, atLeast int64) (int64, error) {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -8,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/oracle"
@@ -210,6 +213,64 @@ func TestUnsigned(t *testing.T) {
 		}
 		if got := list(); !slices.Equal(got, ids[1:]) {
 			t.Errorf("groups %x without that of copies, want %x", got, ids[1:])
+		}
+	})
+}
+
+// TestOutgrown has more blocks wait for one place in a record than can be read, and
+// wants a dead letter of their beginning; the blocks of a record that comes later
+// begin the group anew.
+func TestOutgrown(t *testing.T) {
+	const variants, size = 150, 60_000
+	text := `{"crc":"0x0000","cmdlineA":["a.out"],"hash_id":"faf1","libA":[],"envT":{},"userT":{"syshost":"rios",` +
+		`"run_uuid":"00000001-0000-4000-8000-000000000000","exec_path":"/home/u/a.out","user":"alice"},"userDT":{"start_time":1795000000.25,"end_time":1795000010.5}}`
+	right, err := xalt.Split(xalt.KindRun, "rios", "run_fini_00000001-0000-4000-8000-000000000000", []byte(text), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := writeLog(t, func(w *bufio.Writer) {
+		writeBlock(w, &right[1]) // goes with them
+		for n := range variants {
+			b := right[0]
+			b.Value = fmt.Appendf(nil, "%0*d", size, n)
+			writeBlock(w, &b)
+		}
+	})
+	first := writeLog(t, func(w *bufio.Writer) { writeBlock(w, &right[0]) })
+	rest := writeLog(t, func(w *bufio.Writer) {
+		for i := range right[1:] {
+			writeBlock(w, &right[1+i])
+		}
+	})
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		read := func(log string) ingest.Stats {
+			in := ingest.New(db, ingest.Options{Zone: time.UTC, BatchBytes: 4 << 20})
+			if err := in.Run(t.Context(), []string{log}, nil); err != nil {
+				t.Fatal(err)
+			}
+			return in.Stats()
+		}
+		if got := read(wrong); got.Blocks.Dead != variants+1 || got.Blocks.Waiting != 0 || got.Records.Dead != 1 || got.NewDead != 1 {
+			t.Errorf("%+v, want all blocks dead in one new letter", got)
+		}
+		if got := read(first); got.Blocks.Waiting != 1 {
+			t.Errorf("%+v, want a block that waits", got)
+		}
+		if got := read(rest); got.Records.Stored != 1 {
+			t.Errorf("%+v, want the record stored", got)
+		}
+		list, err := db.Letters(t.Context())
+		if err != nil || len(list) != 1 || list[0].Reason != ingest.ReasonLarge || !strings.Contains(list[0].Detail, "beginning is kept") {
+			t.Fatalf("letters %+v, %v, want one that says what is kept", list, err)
+		}
+		replay := ingest.New(db, ingest.Options{Zone: time.UTC}).Replay(t.Context(), db.Buried(t.Context()), func(_ int64, err error) {
+			if !errors.Is(err, ingest.ErrStillDead) {
+				t.Errorf("replay: %v, want %v", err, ingest.ErrStillDead)
+			}
+		})
+		if replay != nil {
+			t.Error(replay)
 		}
 	})
 }

@@ -224,3 +224,22 @@ func TestMemoryOfVariables(t *testing.T) {
 		}
 	})
 }
+
+// TestMemoryOfVariants reads thousands of blocks with one place in one record, more
+// than can be read again.
+func TestMemoryOfVariants(t *testing.T) {
+	const variants, size = 1500, 60_000
+	b := xalt.Block{Version: 4, Kind: []byte("run"), Syshost: []byte("rios"), Key: []byte("run_fini_variants"), HasCRC: true, CRC: 0x1234, Count: 2}
+	log := writeLog(t, func(w *bufio.Writer) {
+		for n := range variants {
+			b.Value = fmt.Appendf(nil, "%0*d", size, n)
+			writeBlock(w, &b)
+		}
+	})
+	db := openLarge(t)
+	wantMemory(t, "variants", 180, 30, func() {
+		if got := db.read(t, log, nil); got.Blocks.Dead != variants || got.Records.Dead != 1 || got.NewDead != 1 {
+			t.Errorf("%+v, want all blocks dead in one letter", got)
+		}
+	})
+}
