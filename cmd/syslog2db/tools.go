@@ -257,7 +257,8 @@ log that is complete can be deleted.
 Usage:
   syslog2db status [flags] FILE...
 
-Exit status: 0 all complete; 3 something is missing; 1 and 2 as always.
+Exit status: 0 all complete; 3 something is missing; 1 a file could not be read;
+2 as always.
 `
 
 func status(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
@@ -281,11 +282,17 @@ func status(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 	}
 	defer db.Close()
 	in := ingest.New(db, opts)
-	var list []ingest.FileStatus
-	complete := true
+	list := make([]ingest.FileStatus, 0, r.fs.NArg())
+	complete, unread := true, false
 	for _, file := range r.fs.Args() {
 		st, err := in.Status(ctx, file)
-		if err != nil {
+		var source *ingest.SourceError
+		switch {
+		case errors.As(err, &source): // it is told beside the others
+			unread = true
+			note(stderr, "%v", errors.Join(source.Errs...))
+			continue
+		case err != nil:
 			return err
 		}
 		complete = complete && st.Complete()
@@ -305,10 +312,15 @@ func status(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 			}
 		}
 	}
-	if err == nil && !complete {
+	switch {
+	case err != nil:
+		return err
+	case unread:
+		return cli.Status(cli.Failed)
+	case !complete:
 		return cli.Status(cli.Attention)
 	}
-	return err
+	return nil
 }
 
 const migrateUsage = `Make the database and its tables, or bring them to this program's schema.

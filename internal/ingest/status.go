@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"syscall"
 
 	"xaltpipe/internal/xalt"
 )
@@ -25,12 +27,16 @@ type FileStatus struct {
 func (s *FileStatus) Complete() bool { return s.Missing == 0 && s.Damaged == "" }
 
 // Status looks how much of a log is in the store. What stands behind the
-// stored position is read, and looked up block by block.
+// stored position is read, and looked up block by block. A log that cannot be
+// read is a [*SourceError].
 func (in *Ingester) Status(ctx context.Context, name string) (FileStatus, error) {
 	st := FileStatus{File: name}
 	o, err := openForReading(name, func(int64, int64) {})
+	if errors.Is(err, syscall.EISDIR) {
+		err = fmt.Errorf("%s: a directory has no status, only logs have one", name)
+	}
 	if err != nil {
-		return st, err
+		return st, &SourceError{[]error{err}}
 	}
 	defer func() { o.close() }()
 	if len(o.head) == 0 && o.plain {
@@ -43,7 +49,7 @@ func (in *Ingester) Status(ctx context.Context, name string) (FileStatus, error)
 	st.Position = source.Position
 	content, err := o.from(name, source.Position, func(int64, int64) {})
 	if err != nil {
-		return st, err
+		return st, &SourceError{[]error{err}}
 	}
 	in.c.where = name
 	lines := newLineReader(content, in.opts.MaxLine, source.Position, source.Lines, nil)
