@@ -149,6 +149,9 @@ func (f *mergeFlags) updates(stdin io.Reader) ([]*update, error) {
 			return nil, cli.UsageError("%s: wait: %w", name, err)
 		}
 	}
+	if f.wait < 0 {
+		return nil, cli.UsageError("wait is %v, less than 0", f.wait)
+	}
 	if f.output == "" {
 		return nil, cli.UsageError("where to? -o DIR is missing")
 	}

@@ -47,15 +47,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		case "merge":
 			args = rest
 		case "check":
-			return check(rest, stdin, stdout, stderr)
+			return cli.In(args[0], check(rest, stdin, stdout, stderr))
 		case "lookup":
-			return lookup(rest, stdout)
+			return cli.In(args[0], lookup(rest, stdout))
 		case "diff":
-			return diff(rest, stdout)
+			return cli.In(args[0], diff(rest, stdout))
 		case "conflicts":
-			return conflicts(rest, stdout)
+			return cli.In(args[0], conflicts(rest, stdout))
 		case "completion":
-			return completion(rest, stdout)
+			return cli.In(args[0], completion(rest, stdout))
 		}
 	}
 	return merge(ctx, args, stdin, stdout, stderr)

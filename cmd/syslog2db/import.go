@@ -45,6 +45,9 @@ func importDB(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 	if err != nil {
 		return err
 	}
+	if from.Kind != "mysql" {
+		return cli.UsageError("import: %s: XALT's databases are MySQL's or MariaDB's", from)
+	}
 	db, err := d.open(ctx, true, stderr)
 	if err != nil {
 		return err

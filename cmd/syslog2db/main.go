@@ -73,7 +73,7 @@ func commands() map[string]command {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(args) > 0 {
 		if c, ok := commands()[args[0]]; ok {
-			return c(ctx, args[1:], stdin, stdout, stderr)
+			return cli.In(args[0], c(ctx, args[1:], stdin, stdout, stderr))
 		}
 	}
 	return read(ctx, args, stdin, stdout, stderr)

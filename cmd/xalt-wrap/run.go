@@ -123,7 +123,7 @@ func isCommand(args []string) bool {
 func top(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(args) > 0 {
 		if c := commands()[args[0]]; c != nil {
-			return c(ctx, args[1:], stdin, stdout, stderr)
+			return cli.In(args[0], c(ctx, args[1:], stdin, stdout, stderr))
 		}
 	}
 	var s common

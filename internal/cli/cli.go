@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -40,8 +41,9 @@ const Version = "0.1.0"
 // StatusError is an error that asks for a certain exit status. An empty Err
 // means that everything worth saying has been said already.
 type StatusError struct {
-	Status int
-	Err    error
+	Status     int
+	Err        error
+	Subcommand string // whose --help tells more, see [In]
 }
 
 // Error returns the text of the wrapped error.
@@ -67,6 +69,15 @@ func Status(status int) error {
 // UsageError returns an error that ends the command with status [Usage].
 func UsageError(format string, args ...any) error {
 	return &StatusError{Status: Usage, Err: fmt.Errorf(format, args...)}
+}
+
+// In returns a sub-command's error. After one of status [Usage], [Run] names the
+// --help of that sub-command, as the command's lists none of its flags.
+func In(subcommand string, err error) error {
+	if s, ok := errors.AsType[*StatusError](err); ok && s.Status == Usage {
+		return &StatusError{Status: Usage, Err: err, Subcommand: subcommand}
+	}
+	return err
 }
 
 // RunFunc is the body of a command; args are without the program's name.
@@ -102,7 +113,7 @@ func Run(ctx context.Context, name string, run RunFunc, args []string, stdin io.
 			fmt.Fprintf(stderr, "%s: %v\n", name, err)
 		}
 		if s.Status == Usage {
-			fmt.Fprintf(stderr, "%s: see %s --help\n", name, name)
+			fmt.Fprintf(stderr, "%s: see %s --help\n", name, strings.TrimSpace(name+" "+s.Subcommand))
 		}
 		return s.Status
 	default:

@@ -127,6 +127,10 @@ func TestRun(t *testing.T) {
 		{"help", func() error { return pflag.ErrHelp }, 0, ""},
 		{"failure", func() error { return errors.New("read x: gone") }, 1, "c: read x: gone\n"},
 		{"usage", func() error { return cli.UsageError("what") }, 2, "c: what\nc: see c --help\n"},
+		{"usage of a sub-command", func() error { return cli.In("sub", cli.UsageError("what")) }, 2, "c: what\nc: see c sub --help\n"},
+		{"failure of a sub-command", func() error { return cli.In("sub", errors.New("gone")) }, 1, "c: gone\n"},
+		{"help of a sub-command", func() error { return cli.In("sub", pflag.ErrHelp) }, 0, ""},
+		{"attention of a sub-command", func() error { return cli.In("sub", cli.Status(cli.Attention)) }, 3, ""},
 		{"attention", func() error { return cli.Status(cli.Attention) }, 3, ""},
 		{"panic", func() error { panic("boom") }, 1, "c: internal fault: boom\n"},
 	} {
