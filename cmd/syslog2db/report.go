@@ -38,8 +38,8 @@ var conditionFlags = []struct{ name, about string }{
 	{queries.Syshost, "only the machine `NAME`; in all names and paths % stands for any characters and _ for one, !% and !_ for themselves"},
 	{queries.Queue, "only the queue `NAME`"},
 	{queries.User, "only the user `NAME`"},
-	{queries.Path, "only the library or program `PATH`"},
-	{queries.Variable, "the environment variable `NAME`"},
+	{queries.Path, "only the library `PATH`, or of link-libraries the program; library-users needs it"},
+	{queries.Variable, "the environment variable `NAME`, as it is written; environment needs it"},
 }
 
 func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
@@ -100,6 +100,11 @@ func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 	}
 	if *month != "" && !slices.Contains(q.Conditions(), queries.Since) {
 		return cli.UsageError("--month: the report %s has no such condition; it has %s", name, taken(q))
+	}
+	for _, c := range q.Conditions() {
+		if _, ok := conditions[c]; !ok && q.Needs(c) {
+			return cli.UsageError("the report %s needs --%s", name, c)
+		}
 	}
 	setMonth(conditions, *month, time.Now(), db.Zone())
 	query, values, err := q.Bind(conditions)
@@ -183,7 +188,16 @@ func taken(q queries.Query) string {
 	if len(list) == 0 {
 		return "none"
 	}
-	return "--" + strings.Join(list, ", --")
+	for i, c := range list {
+		list[i] = "--" + c
+		switch {
+		case q.Needs(c):
+			list[i] += " (needed)"
+		case c == queries.Path && q.OfProgram():
+			list[i] += " (the program)"
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 func listReports(stdout io.Writer) error {

@@ -105,6 +105,19 @@ func (q Query) Conditions() []string {
 	return list
 }
 
+// Needs reports whether the question is about what the condition names, so that
+// there is no answer without it: the value in the file is an example.
+func (q Query) Needs(name string) bool {
+	return slices.ContainsFunc(placeholder.FindAllStringSubmatch(q.SQL, -1), func(m []string) bool {
+		return condition(m) == name && m[2] != "" && m[2] != "%"
+	})
+}
+
+// OfProgram reports whether [Path] is the path of a program, not of a library.
+func (q Query) OfProgram() bool {
+	return slices.ContainsFunc(placeholder.FindAllStringSubmatch(q.SQL, -1), func(m []string) bool { return m[1] == "exec_path" })
+}
+
 func condition(match []string) string {
 	switch match[0] {
 	case "'2000-01-01'":
