@@ -19,6 +19,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"xaltpipe/internal/cli"
+	"xaltpipe/internal/fileio"
 	"xaltpipe/internal/rmap"
 )
 
@@ -378,10 +379,10 @@ func fileSource(in string, stdin io.Reader) (rmap.Source, error) {
 		return rmap.Source{}, cli.UsageError("input %q: %q cannot be a label; name it LABEL=FILE", in, label)
 	}
 	if file == "-" {
-		return rmap.Source{Label: label, File: stdinName, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(stdin), nil }}, nil
+		return rmap.Source{Label: label, File: stdinName, Open: func(ctx context.Context) (io.ReadCloser, error) { return fileio.NewReader(ctx, stdin) }}, nil
 	}
-	return rmap.Source{Label: label, File: file, Open: func(context.Context) (io.ReadCloser, error) {
-		f, err := os.Open(file)
+	return rmap.Source{Label: label, File: file, Open: func(ctx context.Context) (io.ReadCloser, error) {
+		f, err := fileio.Open(ctx, file)
 		if err != nil {
 			return nil, fmt.Errorf("read input: %w", err)
 		}

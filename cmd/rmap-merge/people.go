@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"xaltpipe/internal/cli"
+	"xaltpipe/internal/fileio"
 	"xaltpipe/internal/rmap"
 )
 
@@ -55,7 +57,7 @@ type checked struct {
 	Conflicts []rmap.Conflict `json:"conflicts"` // within this file alone
 }
 
-func check(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+func check(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	fs := cli.NewFlagSet("rmap-merge check", `Usage: rmap-merge check [--json] FILE...
 
 Tells what is wrong with outputs of spider, and which mistake of a modulefile
@@ -79,7 +81,10 @@ Exit status: 0 nothing to tell; 1 a file cannot be used; 3 something to look at.
 	var all []checked
 	status := cli.OK
 	for _, name := range fs.Args() {
-		c, usable := checkFile(name, stdin, *systemDirs)
+		c, usable := checkFile(ctx, name, stdin, *systemDirs)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		switch {
 		case !usable:
 			status = cli.Failed
@@ -100,18 +105,14 @@ Exit status: 0 nothing to tell; 1 a file cannot be used; 3 something to look at.
 	return cli.Status(status)
 }
 
-func checkFile(name string, stdin io.Reader, systemDirs []string) (c checked, usable bool) {
+func checkFile(ctx context.Context, name string, stdin io.Reader, systemDirs []string) (c checked, usable bool) {
 	c = checked{File: name, Problems: []rmap.Problem{}, Conflicts: []rmap.Conflict{}}
-	r := stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			c.Refused = err.Error()
-			return c, false
-		}
-		defer f.Close()
-		r = f
+	r, err := openAny(ctx, name, stdin)
+	if err != nil {
+		c.Refused = err.Error()
+		return c, false
 	}
+	defer r.Close()
 	in, err := rmap.ReadInput(r, name)
 	if err != nil {
 		c.Refused = err.Error()
@@ -129,6 +130,14 @@ func checkFile(name string, stdin io.Reader, systemDirs []string) (c checked, us
 		c.Problems = append(c.Problems, rmap.Problem{Input: name, Kind: "empty", Text: "no module in it: is spider's MODULEPATH right?"})
 	}
 	return c, true
+}
+
+// openAny opens a file, which may be a pipe, or standard input for "-".
+func openAny(ctx context.Context, name string, stdin io.Reader) (*fileio.Reader, error) {
+	if name == "-" {
+		return fileio.NewReader(ctx, stdin)
+	}
+	return fileio.Open(ctx, name)
 }
 
 // count gives a number with its noun.
@@ -308,7 +317,7 @@ func explain(m *rmap.Map, state *rmap.State, path, reason string) (answer, error
 	return a, err
 }
 
-func diff(args []string, stdout io.Writer) error {
+func diff(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := cli.NewFlagSet("rmap-merge diff", `Usage: rmap-merge diff [--machine NAME] [--json] OLD NEW
 
 Tells which directories have another module in map NEW than in map OLD. Each is
@@ -328,7 +337,7 @@ Exit status: 0 no difference; 1 a map cannot be read; 3 differences.
 	}
 	maps := make([]*rmap.Map, 2)
 	for i, name := range fs.Args() {
-		m, err := openMap(name, *machine)
+		m, err := openMap(ctx, name, *machine)
 		if err != nil {
 			return err
 		}
@@ -362,11 +371,11 @@ Exit status: 0 no difference; 1 a map cannot be read; 3 differences.
 	return cli.Status(status)
 }
 
-func openMap(name, machine string) (*rmap.Map, error) {
+func openMap(ctx context.Context, name, machine string) (*rmap.Map, error) {
 	if st, err := os.Stat(name); err == nil && st.IsDir() {
 		return rmap.Open([]string{name}, machine)
 	}
-	f, err := os.Open(name)
+	f, err := fileio.Open(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("read map: %w", err)
 	}

@@ -47,11 +47,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		case "merge":
 			args = rest
 		case "check":
-			return cli.In(args[0], check(rest, stdin, stdout, stderr))
+			return cli.In(args[0], check(ctx, rest, stdin, stdout, stderr))
 		case "lookup":
 			return cli.In(args[0], lookup(rest, stdout))
 		case "diff":
-			return cli.In(args[0], diff(rest, stdout))
+			return cli.In(args[0], diff(ctx, rest, stdout))
 		case "conflicts":
 			return cli.In(args[0], conflicts(rest, stdout))
 		case "completion":
@@ -155,6 +155,11 @@ func merge(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		if err == nil {
 			rep, err = u.Run(ctx)
 		}
+		if err != nil && ctx.Err() != nil {
+			worst = cli.Failed
+			metrics = append(metrics, metricOf(u.Update, rep, worst))
+			continue
+		}
 		status := tell(stderr, prefix, rep, err)
 		if f.verbose && err == nil && rep.Refused == "" {
 			what := "unchanged"
@@ -172,6 +177,9 @@ func merge(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 		if err := writeMetrics(f.metrics, metrics, f.configured); err != nil {
 			return fmt.Errorf("write metrics: %w", err)
 		}
+	}
+	if worst == cli.Failed && ctx.Err() != nil {
+		return ctx.Err()
 	}
 	return cli.Status(worst)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"xaltpipe/internal/cli"
+	"xaltpipe/internal/fileio"
 	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/rmap"
 	"xaltpipe/internal/store"
@@ -226,8 +227,10 @@ func (r *reading) sayNoMap(stderr io.Writer) {
 // maxSetting bounds a file of settings, in bytes.
 const maxSetting = 16 << 20
 
+// readSetting reads a file of settings, which with --follow must be there to be
+// read again.
 func readSetting(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := fileio.Regular(name)
 	if err != nil {
 		return nil, cli.UsageError("%w", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -16,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"xaltpipe/internal/cli"
+	"xaltpipe/internal/fileio"
 	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/store"
 )
@@ -379,7 +379,7 @@ func accounts(ctx context.Context, args []string, _ io.Reader, stdout, stderr io
 }
 
 func readAccountFile(name string) ([]store.Account, error) {
-	f, err := os.Open(name)
+	f, err := fileio.Regular(name)
 	if err != nil {
 		return nil, err
 	}

@@ -84,10 +84,12 @@ func In(subcommand string, err error) error {
 type RunFunc func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error
 
 // Main runs a command with the process's arguments and streams, cancels its
-// context on SIGINT and SIGTERM, and returns the exit status.
+// context on the first SIGINT or SIGTERM, and returns the exit status. The second
+// one ends the process at once, as if it were not caught.
 func Main(name string, run RunFunc) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)
 	return Run(ctx, name, run, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 

@@ -1,14 +1,18 @@
 package cli_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -142,5 +146,47 @@ func TestRun(t *testing.T) {
 				t.Errorf("Run = %d, %q, want %d, %q", status, stderr.String(), test.status, test.stderr)
 			}
 		})
+	}
+}
+
+// TestSecondSignal: a command that does not obey the first signal is ended by the
+// second one. It runs itself.
+func TestSecondSignal(t *testing.T) {
+	if os.Getenv("CLI_TEST_DEAF") != "" {
+		os.Exit(cli.Main("deaf", func(ctx context.Context, _ []string, _ io.Reader, stdout, _ io.Writer) error {
+			_, _ = io.WriteString(stdout, "ready\n")
+			<-ctx.Done()
+			for {
+				_, _ = io.WriteString(stdout, "deaf\n")
+				time.Sleep(time.Millisecond)
+			}
+		}))
+	}
+	c := exec.Command(os.Args[0], "-test.run=^TestSecondSignal$")
+	c.Env = append(os.Environ(), "CLI_TEST_DEAF=1")
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(30*time.Second, func() { _ = c.Process.Kill() }).Stop()
+	lines := bufio.NewScanner(out)
+	deaf := 0
+	for lines.Scan() {
+		if lines.Text() == "deaf" {
+			deaf++
+		}
+		if lines.Text() == "ready" || deaf == 100 { // by then signals have their old effect again
+			if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	err = c.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("after the second SIGTERM: %v, want its end by that signal", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"xaltpipe/internal/fileio"
 	"xaltpipe/internal/xalt"
 )
 
@@ -50,7 +51,7 @@ func (in *Ingester) readDirectory(ctx context.Context, dir string) error {
 // readRecord reads a file that holds one record. It is left for the next time if it may
 // still be being written; else half a record would be a dead letter for ever.
 func (in *Ingester) readRecord(ctx context.Context, path string) (left bool, err error) {
-	f, err := os.Open(path)
+	f, err := fileio.Regular(path)
 	if err != nil {
 		return false, err
 	}

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 
+	"xaltpipe/internal/fileio"
 	"xaltpipe/internal/xalt"
 )
 
@@ -68,7 +69,14 @@ func (in *Ingester) read(ctx context.Context, name string, stdin io.Reader) erro
 	in.opened = in.opts.Now()
 	in.c.origins = true // unless the source can be read again
 	if name == "-" {
-		return in.readStream(ctx, "standard input", stdin)
+		waiting, cancel := context.WithCancel(ctx)
+		r, err := fileio.NewReader(waiting, stdin)
+		if err != nil {
+			cancel()
+			return err
+		}
+		defer r.Close()
+		return in.readStream(ctx, "standard input", r, cancel)
 	}
 	info, err := os.Stat(name)
 	if err != nil {
@@ -77,7 +85,7 @@ func (in *Ingester) read(ctx context.Context, name string, stdin io.Reader) erro
 	if info.IsDir() {
 		return in.readDirectory(ctx, name)
 	}
-	if recordFile.MatchString(filepath.Base(name)) {
+	if info.Mode().IsRegular() && recordFile.MatchString(filepath.Base(name)) {
 		in.stats.Sources++
 		if _, err := in.readRecord(ctx, name); err != nil {
 			return err
@@ -85,12 +93,14 @@ func (in *Ingester) read(ctx context.Context, name string, stdin io.Reader) erro
 		return in.finish(ctx, nil)
 	}
 	if !info.Mode().IsRegular() {
-		f, err := os.Open(name)
+		waiting, cancel := context.WithCancel(ctx)
+		f, err := fileio.Open(waiting, name)
 		if err != nil {
+			cancel()
 			return err
 		}
 		defer f.Close()
-		return in.readStream(ctx, name, f)
+		return in.readStream(ctx, name, f, cancel)
 	}
 	in.stats.Sources++
 	return in.readAll(ctx, name, name)
@@ -160,6 +170,9 @@ func (in *Ingester) lines(ctx context.Context, r *lineReader, p *messageParser, 
 		if err != nil {
 			return err
 		}
+		if whole && l.unfinished && in.stopped(r.err) != nil {
+			return r.err // half a line: the source has not ended, we have
+		}
 		if whole && errors.Is(r.err, io.EOF) { // not where it broke off
 			l.unfinished = false
 		}
@@ -196,7 +209,7 @@ type openLog struct {
 }
 
 func openForReading(name string, progress func(int64, int64)) (*openLog, error) {
-	f, err := os.Open(name)
+	f, err := fileio.Regular(name)
 	if err != nil {
 		return nil, err
 	}

@@ -4,18 +4,22 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"io"
 	"time"
 
+	"xaltpipe/internal/fileio"
 	"xaltpipe/internal/xalt"
 )
 
-// readStream reads what has no position: standard input, a pipe.
-func (in *Ingester) readStream(ctx context.Context, name string, r io.Reader) error {
+// readStream reads what has no position: standard input, a pipe. It cannot be read
+// again, so when the context ends, the lines that were read are stored all the same.
+// cancel ends the source's own waiting.
+func (in *Ingester) readStream(ctx context.Context, name string, r *fileio.Reader, cancel context.CancelFunc) error {
 	in.stats.Sources++
 	in.c.where = xalt.Storable(name)
-	s := in.openStream(ctx, r)
+	s := in.openStream(ctx, r, cancel)
 	defer s.close()
+	interrupted := ctx.Err
+	ctx = context.WithoutCancel(ctx)
 	src, _, release, broken := decompress(bufio.NewReaderSize(&countingReader{s, in.opts.Progress}, readSize))
 	defer release()
 	if broken == nil {
@@ -23,7 +27,7 @@ func (in *Ingester) readStream(ctx context.Context, name string, r io.Reader) er
 		broken = in.lines(ctx, lines, newMessageParser(in.opts.Now().In(in.opts.Zone)), true, nil)
 	}
 	switch {
-	case errors.Is(s.ended, errStopped): // what was read so far is stored
+	case errors.Is(s.ended, errStopped), s.ended != nil && errors.Is(s.ended, interrupted()): // what was read so far is stored
 		broken = nil
 	case s.ended != nil: // as it is: a decompressor takes it for damage
 		return s.ended
@@ -31,6 +35,9 @@ func (in *Ingester) readStream(ctx context.Context, name string, r io.Reader) er
 		return broken
 	}
 	if err := in.finish(ctx, nil); err != nil {
+		return err
+	}
+	if err := interrupted(); err != nil {
 		return err
 	}
 	return in.broken(name, broken)
@@ -43,7 +50,8 @@ func (in *Ingester) readStream(ctx context.Context, name string, r io.Reader) er
 type stream struct {
 	in      *Ingester
 	ctx     context.Context //nolint:containedctx // an io.Reader is given none
-	source  io.Reader
+	source  *fileio.Reader
+	cancel  context.CancelFunc // ends a Read of the source
 	full    chan chunk
 	empty   chan []byte
 	quit    chan struct{} // closed when nobody wants more
@@ -65,9 +73,9 @@ type chunk struct {
 // errStopped ends the lines of a stream when [Options.Stop] is closed.
 var errStopped = errors.New("stopped")
 
-func (in *Ingester) openStream(ctx context.Context, source io.Reader) *stream {
+func (in *Ingester) openStream(ctx context.Context, source *fileio.Reader, cancel context.CancelFunc) *stream {
 	s := &stream{
-		in: in, ctx: ctx, source: source, silence: time.NewTimer(in.opts.BatchTime),
+		in: in, ctx: ctx, source: source, cancel: cancel, silence: time.NewTimer(in.opts.BatchTime),
 		full: make(chan chunk), empty: make(chan []byte, 2), quit: make(chan struct{}), gone: make(chan struct{}),
 	}
 	for range cap(s.empty) { // one is filled while the other is read
@@ -128,8 +136,9 @@ func (s *stream) Read(p []byte) (int, error) {
 // wait takes the next chunk; meanwhile it stores what is there when it is time. The
 // error says why to read no more.
 func (s *stream) wait() error {
+	store := context.WithoutCancel(s.ctx)
 	if s.in.due() {
-		if err := s.in.commit(s.ctx, nil); err != nil {
+		if err := s.in.commit(store, nil); err != nil {
 			return err
 		}
 	}
@@ -148,7 +157,7 @@ func (s *stream) wait() error {
 			return errStopped
 		case <-s.silence.C:
 			if s.in.c.batch.counts.Lines.Total() > 0 {
-				if err := s.in.commit(s.ctx, nil); err != nil {
+				if err := s.in.commit(store, nil); err != nil {
 					return err
 				}
 			}
@@ -164,19 +173,13 @@ func (in *Ingester) due() bool {
 	return in.c.batch.counts.Lines.Total() > 0 && in.opts.Now().Sub(in.opened) > in.opts.BatchTime
 }
 
-// close lets the goroutine end, and waits for it. Only a source of which reading cannot
-// be broken off, like a terminal, may keep it, with no more than a buffer, until it says
-// something or the process ends.
+// close lets the goroutine end, and waits for it. Only a source that is no file may
+// keep it, with no more than a buffer, until it says something.
 func (s *stream) close() {
 	close(s.quit)
+	s.cancel()
 	s.silence.Stop()
-	select {
-	case <-s.gone:
-		return
-	default:
-	}
-	d, ok := s.source.(interface{ SetReadDeadline(t time.Time) error })
-	if ok && d.SetReadDeadline(time.Unix(1, 0)) == nil {
+	if s.source.IsFile() {
 		<-s.gone
 	}
 }

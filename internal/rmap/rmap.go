@@ -35,6 +35,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"xaltpipe/internal/fileio"
 )
 
 // The file names under which XALT looks for a map, and the copies of the map
@@ -79,7 +81,7 @@ func readFile(name string) (*Map, error) {
 
 // loadFile reads a file whole and unpacks it.
 func loadFile(name string) (data []byte, err error) {
-	f, err := os.Open(name)
+	f, err := fileio.Regular(name)
 	if err != nil {
 		return nil, err
 	}
@@ -88,13 +90,6 @@ func loadFile(name string) (data []byte, err error) {
 			err = cerr
 		}
 	}()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if st.IsDir() {
-		return nil, fmt.Errorf("read %s: is a directory", name)
-	}
 	return readAll(f, name)
 }
 
