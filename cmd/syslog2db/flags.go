@@ -136,6 +136,14 @@ func (d *database) open(ctx context.Context, create bool, stderr io.Writer) (*st
 	return db, err
 }
 
+// closeRead closes a database that was read, when a command returns err. What came
+// out of one that changed meanwhile may be wrong, whatever it was.
+func closeRead(db *store.DB, err *error) {
+	if cerr := db.Close(); errors.Is(cerr, store.ErrChanged) {
+		*err = cerr
+	}
+}
+
 // reading are the flags of sub-commands that turn records into rows.
 type reading struct {
 	database

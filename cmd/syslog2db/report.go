@@ -42,7 +42,7 @@ var conditionFlags = []struct{ name, about string }{
 	{queries.Variable, "the environment variable `NAME`, as it is written; environment needs it"},
 }
 
-func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) (err error) {
 	var d database
 	d.define("report", reportUsage, stdout)
 	d.once = []string{"month", "sql"}
@@ -85,7 +85,7 @@ func report(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closeRead(db, &err)
 	name := d.fs.Arg(0)
 	list := db.Queries()
 	i := slices.IndexFunc(list, func(q queries.Query) bool { return q.Name == name })

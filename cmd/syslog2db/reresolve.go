@@ -28,7 +28,7 @@ Example:
 // shownChanges is how many kinds of changes the table shows.
 const shownChanges = 40
 
-func reResolve(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+func reResolve(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) (err error) {
 	var d database
 	d.define("re-resolve", reResolveUsage, stdout)
 	d.once = []string{"syshost", "since", "dry-run"} // the file's syshost is about reading
@@ -65,7 +65,7 @@ func reResolve(ctx context.Context, args []string, _ io.Reader, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closeRead(db, &err)
 	done, err := db.ReResolve(ctx, store.ReResolve{
 		Modules: maps, Syshost: *syshost, Since: *since, DryRun: *dryRun,
 		Token: fmt.Sprintf("%x %s %s", maps.ID(), *syshost, *since),

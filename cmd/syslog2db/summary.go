@@ -18,7 +18,7 @@ Example:
   syslog2db summary --db sqlite:xalt.db --sql
 `
 
-func summarise(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+func summarise(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) (err error) {
 	var d database
 	d.define("summary", summaryUsage, stdout)
 	top := d.fs.Int("top", 10, "list `NUMBER` modules")
@@ -37,7 +37,7 @@ func summarise(ctx context.Context, args []string, _ io.Reader, stdout, stderr i
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closeRead(db, &err)
 	s, err := db.Summary(ctx, *top)
 	if err != nil {
 		return err

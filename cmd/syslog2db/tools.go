@@ -42,7 +42,7 @@ Usage:
   syslog2db pending [flags]
 `
 
-func pending(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+func pending(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) (err error) {
 	var d database
 	d.define("pending", pendingUsage, stdout)
 	asJSON := d.fs.Bool("json", false, "print JSON")
@@ -56,7 +56,7 @@ func pending(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closeRead(db, &err)
 	list, err := db.Pending(ctx)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ replay reads them again with the reverse maps, the filter and the limits of
 today; what can be stored now is, and its letter goes.
 `
 
-func deadLetters(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+func deadLetters(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) (err error) {
 	var r reading
 	r.define("dead-letters", deadLettersUsage, stdout)
 	asJSON := r.fs.Bool("json", false, "print JSON")
@@ -139,7 +139,7 @@ func deadLetters(ctx context.Context, args []string, _ io.Reader, stdout, stderr
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closeRead(db, &err)
 	switch verb {
 	case "show":
 		return showLetter(ctx, db, ids[0], *asJSON, stdout)
@@ -261,7 +261,7 @@ Exit status: 0 all complete; 3 something is missing; 1 a file could not be read;
 2 as always.
 `
 
-func status(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+func status(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) (err error) {
 	var r reading
 	r.define("status", statusUsage, stdout)
 	asJSON := r.fs.Bool("json", false, "print JSON")
@@ -280,7 +280,7 @@ func status(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closeRead(db, &err)
 	in := ingest.New(db, opts)
 	list := make([]ingest.FileStatus, 0, r.fs.NArg())
 	complete, unread := true, false

@@ -20,7 +20,7 @@ Exit status: 0 all is well, or has been mended; 3 something is wrong; 1 and 2 as
 always.
 `
 
-func verify(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
+func verify(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) (err error) {
 	var d database
 	d.define("verify", verifyUsage, stdout)
 	d.once = []string{"repair"}
@@ -37,7 +37,7 @@ func verify(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer closeRead(db, &err)
 	report, err := db.Verify(ctx, *repair)
 	if err != nil {
 		return err

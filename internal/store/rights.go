@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
+	sqlitedriver "modernc.org/sqlite"
 )
 
 // ErrRight is wrapped when the database's user may not do what is needed.
@@ -20,9 +21,10 @@ var ErrPooler = errors.New("a connection pooler between here and the server give
 func explain(err error) error {
 	var pg *pgconn.PgError
 	var my *mysql.MySQLError
+	var lite *sqlitedriver.Error
 	var hint error
 	switch {
-	case err == nil, errors.Is(err, ErrRight), errors.Is(err, ErrPooler):
+	case err == nil, errors.Is(err, ErrRight), errors.Is(err, ErrPooler), errors.Is(err, ErrDirectory):
 		return err
 	case errors.As(err, &pg) && pg.Code == "42501":
 		hint = ErrRight
@@ -30,6 +32,8 @@ func explain(err error) error {
 		hint = ErrPooler
 	case errors.As(err, &my) && (my.Number == 1044 || my.Number == 1142 || my.Number == 1143 || my.Number == 1227 || my.Number == 1370):
 		hint = ErrRight
+	case errors.As(err, &lite) && (lite.Code()&0xff == 8 || lite.Code()&0xff == 14): // SQLITE_READONLY, SQLITE_CANTOPEN
+		hint = ErrDirectory
 	default:
 		return err
 	}

@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	sqlitedriver "modernc.org/sqlite" // the driver "sqlite"
 
@@ -152,15 +154,20 @@ func classifySQLite(err error) errorClass {
 // openSQLite opens the database file path. With WAL, readers and the one
 // writer do not wait for each other, and a writer waits for another for up to
 // ten minutes. A new file is for its owner and group only.
-func openSQLite(path string, create bool) (*sql.DB, error) {
+//
+// WAL needs two more files, which a reader must make if no other process has the
+// database open. One that has no right to make them reads the file as it is, see
+// [settled]; changed then tells whether what was read may be wrong, and is nil
+// otherwise.
+func openSQLite(path string, create bool) (db *sql.DB, changed func() error, err error) {
 	if create {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		f.Close()
 	} else if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, nil, err
 	}
 	query := url.Values{"_pragma": {
 		"busy_timeout(600000)", "synchronous(NORMAL)", "foreign_keys(OFF)",
@@ -168,13 +175,70 @@ func openSQLite(path string, create bool) (*sql.DB, error) {
 		"case_sensitive_like(ON)", // as on the servers
 		"page_size(16384)",        // of a new file; with the default a load makes twice as many system calls
 	}, "_journal_mode": {"WAL"}} // behind the pragmas, because then the size of pages is fixed
+	if !create && settled(path) {
+		query.Del("_journal_mode")
+		query.Set("mode", "ro")
+		query.Set("immutable", "1")
+		if changed, err = watch(path); err != nil {
+			return nil, nil, err
+		}
+	}
 	// As a URI, so that no character of the path is taken for an option.
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())
+	db, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(4)
-	return db, nil
+	return db, changed, nil
+}
+
+// ErrChanged says that an SQLite database was written to while it was read as a
+// file that nobody changes.
+var ErrChanged = errors.New("the database was written to while it was read, and we may not lock it there: run this again, or give its readers the right to write to its directory")
+
+// ErrDirectory is wrapped when SQLite cannot make the files it needs beside the
+// database, or may not write to the database itself.
+var ErrDirectory = errors.New("not enough rights to the SQLite file: to write takes rights to write to it and to its directory; to read, rights to read and, " +
+	"while FILE-wal of a program that was killed stands there, to write to the directory")
+
+// settled tells that the file alone is the database, and that SQLite, were it to
+// open it as usual, could not make the log and the shared memory of WAL. It takes
+// such a file if it is told that nothing changes it ("immutable",
+// https://sqlite.org/wal.html#read_only_databases), and then locks nothing.
+func settled(path string) bool {
+	if real, err := filepath.EvalSymlinks(path); err == nil { // SQLite does that, too
+		path = real
+	}
+	const writable = 2 // W_OK
+	if err := syscall.Access(filepath.Dir(path), writable); err == nil {
+		return false
+	}
+	for _, suffix := range [...]string{"-wal", "-journal"} {
+		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
+}
+
+// watch notes the state of a file; changed tells whether it is another one since. A
+// writer that begins later writes to its log first, and as long as nothing of that
+// is copied into the file, what is read there is whole.
+func watch(path string) (changed func() error, err error) {
+	before, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		now, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if !os.SameFile(before, now) || before.Size() != now.Size() || !before.ModTime().Equal(now.ModTime()) {
+			return ErrChanged
+		}
+		return nil
+	}, nil
 }
 
 // In pages of SQLite's log: from how many on they are copied into the database,

@@ -39,6 +39,7 @@ type DB struct {
 	copying     atomic.Bool             // a checkpoint is under way
 	wrote       bool                    // a transaction was committed
 	tell        func(error)             // Options.Waiting
+	changed     func() error            // see openSQLite
 	onWrite     func(step string) error // a test's fault
 }
 
@@ -79,7 +80,7 @@ func Open(ctx context.Context, a Address, o Options) (*DB, error) {
 	switch a.Kind {
 	case "sqlite":
 		db.dialect = sqlite
-		db.sql, err = openSQLite(a.Path, o.Create)
+		db.sql, db.changed, err = openSQLite(a.Path, o.Create)
 	case "postgres":
 		db.dialect = postgres
 		db.sql, err = openPostgres(ctx, a)
@@ -156,7 +157,8 @@ func (db *DB) Zone() *time.Location { return db.zone }
 // BulkWay says how new rows reach the database, for people.
 func (db *DB) BulkWay() string { return db.dialect.bulkWay }
 
-// Close closes the database.
+// Close closes the database. The error is [ErrChanged] if what was read may be
+// wrong.
 func (db *DB) Close() error {
 	db.writer.mu.Lock()
 	defer db.writer.mu.Unlock()
@@ -169,7 +171,11 @@ func (db *DB) Close() error {
 	db.writer.drop()
 	db.aside.drop()
 	db.lookups.close()
-	return db.sql.Close()
+	var changed error
+	if db.changed != nil {
+		changed = db.changed()
+	}
+	return errors.Join(changed, db.sql.Close())
 }
 
 // stamp is the present in the database's time zone.
