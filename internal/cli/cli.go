@@ -94,7 +94,9 @@ func Main(name string, run RunFunc) int {
 }
 
 // Run calls run and turns its error, or its panic, into an exit status;
-// messages go to stderr as "name: message".
+// messages go to stderr as "name: message". If not all of the results could be
+// written, because the disk is full for example, the status is [Failed] whether
+// run has noticed it or not.
 func Run(ctx context.Context, name string, run RunFunc, args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -102,7 +104,14 @@ func Run(ctx context.Context, name string, run RunFunc, args []string, stdin io.
 			status = Failed
 		}
 	}()
-	err := run(ctx, args, stdin, stdout, stderr)
+	out := &output{w: stdout}
+	defer func() {
+		if out.err != nil && (status == OK || status == Attention) {
+			fmt.Fprintf(stderr, "%s: %v\n", name, out.err)
+			status = Failed
+		}
+	}()
+	err := run(ctx, args, stdin, out, stderr)
 	var s *StatusError
 	switch {
 	case err == nil, errors.Is(err, pflag.ErrHelp):
@@ -122,6 +131,31 @@ func Run(ctx context.Context, name string, run RunFunc, args []string, stdin io.
 		fmt.Fprintf(stderr, "%s: %v\n", name, err)
 		return Failed
 	}
+}
+
+// output is standard output, and remembers what went wrong with it. Who reads
+// only the beginning, as head does, does not miss the rest.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+// Write implements [io.Writer].
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if o.err == nil && !errors.Is(err, syscall.EPIPE) {
+		o.err = err
+	}
+	return n, err
+}
+
+// Fd tells which file it is, to see whether that is a terminal; no file has the
+// largest number.
+func (o *output) Fd() uintptr {
+	if f, ok := o.w.(interface{ Fd() uintptr }); ok {
+		return f.Fd()
+	}
+	return ^uintptr(0)
 }
 
 // PrintVersion writes "name version (revision, go version)" and a newline.

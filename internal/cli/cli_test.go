@@ -190,3 +190,46 @@ func TestSecondSignal(t *testing.T) {
 		t.Errorf("after the second SIGTERM: %v, want its end by that signal", err)
 	}
 }
+
+// fullDisk is a file on a disk that is full, or whose reader has gone.
+type fullDisk struct{ err error }
+
+func (f fullDisk) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "/dev/stdout", Err: f.err}
+}
+
+func (f fullDisk) error() error {
+	_, err := f.Write(nil)
+	return err
+}
+
+// TestFullDisk: results that could not be written are told, also by a command that
+// does not look.
+func TestFullDisk(t *testing.T) {
+	const full = "test: write /dev/stdout: no space left on device\n"
+	for _, test := range []struct {
+		name   string
+		disk   error
+		ends   error
+		status int
+		stderr string
+	}{
+		{"done", syscall.ENOSPC, nil, cli.Failed, full},
+		{"help", syscall.ENOSPC, pflag.ErrHelp, cli.Failed, full},
+		{"attention", syscall.ENOSPC, cli.Status(cli.Attention), cli.Failed, full},
+		{"noticed", syscall.ENOSPC, fullDisk{syscall.ENOSPC}.error(), cli.Failed, full},
+		{"refused", syscall.ENOSPC, cli.Status(cli.Refused), cli.Refused, ""},
+		{"reader gone", syscall.EPIPE, nil, cli.OK, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var stderr bytes.Buffer
+			status := cli.Run(t.Context(), "test", func(_ context.Context, _ []string, _ io.Reader, stdout, _ io.Writer) error {
+				_, _ = io.WriteString(stdout, "result")
+				return test.ends
+			}, nil, nil, fullDisk{test.disk}, &stderr)
+			if status != test.status || stderr.String() != test.stderr {
+				t.Errorf("status %d, %q, want %d, %q", status, &stderr, test.status, test.stderr)
+			}
+		})
+	}
+}
