@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"xaltpipe/internal/fileio"
 	"xaltpipe/internal/rmap"
 )
 
@@ -120,6 +121,35 @@ func writeMetrics(name string, list []metric, configured map[string]bool) (err e
 	return rmap.WriteFile(name, []byte(b.String()), 0o644)
 }
 
+// checkMetrics tries, before anything is done, whether writeMetrics can succeed.
+// A directory that the run makes for maps is not there yet.
+func checkMetrics(name string, updates []*update) error {
+	dir := filepath.Dir(name)
+	_, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) && slices.ContainsFunc(updates, func(u *update) bool { return within(u.Dir, dir) }) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if _, err := readMetrics(name); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".rmap-merge-try-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// within tells whether making the directory path makes dir, too.
+func within(path, dir string) bool {
+	path, err := filepath.Abs(path)
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	return err == nil && (path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/"))
+}
+
 type metricKey struct{ name, machine string }
 
 // readMetrics reads the values that an earlier run wrote; of a file that is not
@@ -127,7 +157,7 @@ type metricKey struct{ name, machine string }
 func readMetrics(name string) (map[metricKey]string, error) {
 	const longest = 1 << 20
 	lines := make(map[metricKey]string)
-	f, err := os.Open(name)
+	f, err := fileio.Regular(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return lines, nil
 	}

@@ -140,6 +140,11 @@ func merge(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	if err != nil {
 		return err
 	}
+	if f.metrics != "" {
+		if err := checkMetrics(f.metrics, updates); err != nil {
+			return fmt.Errorf("write metrics: %w; nothing was done", err)
+		}
+	}
 	// Inputs and maps are large and short-lived: a smaller heap costs a merge
 	// little time.
 	defer debug.SetGCPercent(debug.SetGCPercent(30))
@@ -175,7 +180,7 @@ func merge(ctx context.Context, args []string, stdin io.Reader, stdout, stderr i
 	}
 	if f.metrics != "" {
 		if err := writeMetrics(f.metrics, metrics, f.configured); err != nil {
-			return fmt.Errorf("write metrics: %w", err)
+			return fmt.Errorf("write metrics, after the maps: %w", err)
 		}
 	}
 	if worst == cli.Failed && ctx.Err() != nil {
