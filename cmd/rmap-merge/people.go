@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -36,13 +37,14 @@ func writeJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// cell makes a text fit in a table: a tab or newline in a path would break it.
+// cell makes a text fit in a table, which a tab or newline in a path would break,
+// and safe for a terminal.
 func cell(s string) string {
 	if s == "" {
 		return "-"
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return fmt.Sprintf("%q", s)
+	if strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(s)
 	}
 	return s
 }
@@ -150,17 +152,17 @@ func count(n int, one, many string) string {
 
 func printChecked(stdout, stderr io.Writer, c *checked) {
 	if c.Refused != "" {
-		fmt.Fprintf(stderr, "rmap-merge: %s\n", c.Refused)
+		fmt.Fprintf(stderr, "rmap-merge: %s\n", cli.Printable(c.Refused))
 		return
 	}
 	entries := count(c.Entries, "entry", "entries")
 	if c.Form == rmap.FormSpider {
 		entries = count(c.Entries, "module", "modules")
 	}
-	fmt.Fprintf(stdout, "%s: %s, %s, %s, %s without a clear owner\n", c.File, c.Form, entries,
+	fmt.Fprintf(stdout, "%s: %s, %s, %s, %s without a clear owner\n", cell(c.File), c.Form, entries,
 		count(len(c.Problems), "problem", "problems"), count(len(c.Conflicts), "directory", "directories"))
 	for _, p := range c.Problems {
-		fmt.Fprintf(stdout, "  %s\n", p)
+		fmt.Fprintf(stdout, "  %s\n", cli.Printable(p.String()))
 	}
 	printConflicts(stdout, c.Conflicts, "  ")
 }
@@ -278,7 +280,7 @@ func (a *answer) show(w io.Writer) error {
 		row("rule", a.LeftOut.Rule)
 		row("claimed by", strings.Join(claimants(a.LeftOut.Claimants), ", "))
 	}
-	row("map", a.Map)
+	row("map", cell(a.Map))
 	return t.Flush()
 }
 

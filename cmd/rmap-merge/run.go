@@ -196,7 +196,7 @@ const maxLines = 20
 // tell prints what somebody should look at and gives the exit status.
 func tell(w io.Writer, prefix string, rep *rmap.Report, err error) int {
 	if err != nil {
-		fmt.Fprintf(w, "%s%v\n", prefix, err)
+		fmt.Fprintf(w, "%s%s\n", prefix, cli.Printable(err.Error()))
 		return cli.Failed
 	}
 	status := cli.OK
@@ -205,11 +205,11 @@ func tell(w io.Writer, prefix string, rep *rmap.Report, err error) int {
 		files[in.Label] = in.File
 	}
 	for _, s := range rep.Fallbacks {
-		fmt.Fprintf(w, "%sfallback: %s\n", prefix, s)
+		fmt.Fprintf(w, "%sfallback: %s\n", prefix, cli.Printable(s))
 		status = cli.Attention
 	}
 	if rep.Refused != "" {
-		fmt.Fprintf(w, "%srefused, the old map is kept: %s\n", prefix, rep.Refused)
+		fmt.Fprintf(w, "%srefused, the old map is kept: %s\n", prefix, cli.Printable(rep.Refused))
 		return cli.Refused
 	}
 	for i, p := range rep.NewProblems {
@@ -221,7 +221,7 @@ func tell(w io.Writer, prefix string, rep *rmap.Report, err error) int {
 		if file := files[p.Input]; file != "" {
 			p.Input = file
 		}
-		fmt.Fprintf(w, "%s%s\n", prefix, p)
+		fmt.Fprintf(w, "%s%s\n", prefix, cli.Printable(p.String()))
 	}
 	for i := range rep.NewConflicts {
 		status = cli.Attention

@@ -81,5 +81,5 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // note prints a message for people.
 func note(stderr io.Writer, format string, args ...any) {
-	fmt.Fprintf(stderr, "syslog2db: "+format+"\n", args...)
+	fmt.Fprintf(stderr, "syslog2db: %s\n", cli.Printable(fmt.Sprintf(format, args...)))
 }

@@ -217,7 +217,7 @@ func printReport(ctx context.Context, db *store.DB, q queries.Query, conditions 
 	}
 	switch format {
 	case "csv":
-		to = &reportCSV{csv.NewWriter(out)}
+		to = &reportCSV{csv.NewWriter(out), isTerminal(stdout)}
 	case "json":
 		to = &reportJSON{out: out}
 	default:
@@ -259,8 +259,17 @@ func (t *reportTable) end() error { return table(t.out, t.head, t.rows) }
 
 // reportCSV writes CSV with a line of names. A spreadsheet takes a text that
 // begins like a formula for one, and records come from anybody: such a text
-// gets an apostrophe in front.
-type reportCSV struct{ *csv.Writer }
+// gets an apostrophe in front. A terminal gets what is safe for it instead of the
+// exact text.
+type reportCSV struct {
+	*csv.Writer
+	terminal bool
+}
+
+// formulas are the first characters of what a spreadsheet may take for a formula
+// (https://owasp.org/www-community/attacks/CSV_Injection), some of them only after
+// it has converted or skipped them.
+const formulas = "=+-@\t\r\n\uFF1D\uFF0B\uFF0D\uFF20"
 
 func (w *reportCSV) Head(columns []string) error { return w.Write(columns) }
 
@@ -268,8 +277,11 @@ func (w *reportCSV) Row(cells []store.Cell) error {
 	texts := make([]string, len(cells))
 	for i, c := range cells {
 		texts[i] = c.Text
-		if !c.Number && c.Text != "" && strings.IndexByte("=+-@\t\r", c.Text[0]) >= 0 {
-			texts[i] = "'" + c.Text
+		if w.terminal {
+			texts[i] = plain(c.Text)
+		}
+		if !c.Number && strings.IndexAny(c.Text, formulas) == 0 {
+			texts[i] = "'" + texts[i]
 		}
 	}
 	return w.Write(texts)

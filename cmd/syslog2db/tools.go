@@ -245,7 +245,7 @@ func filterTest(_ context.Context, args []string, _ io.Reader, stdout, _ io.Writ
 		if d.Probability < 1 && *uuid == "" {
 			verdict = fmt.Sprintf("SAMPLE %g%%", 100*d.Probability)
 		}
-		fmt.Fprintf(stdout, "%s\t%s\t%s\n", verdict, plain(path), f.Describe(d.Rule))
+		fmt.Fprintf(stdout, "%s\t%s\t%s\n", verdict, plain(path), cli.Printable(f.Describe(d.Rule)))
 	}
 	return nil
 }
@@ -304,11 +304,11 @@ func status(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.W
 		for _, st := range list {
 			switch {
 			case st.Damaged != "":
-				fmt.Fprintf(stdout, "%s: %s\n", st.File, st.Damaged)
+				fmt.Fprintf(stdout, "%s: %s\n", plain(st.File), cli.Printable(st.Damaged))
 			case !st.Complete():
-				fmt.Fprintf(stdout, "%s: %d line(s) are not stored, the first is line %d\n", st.File, st.Missing, st.First)
+				fmt.Fprintf(stdout, "%s: %d line(s) are not stored, the first is line %d\n", plain(st.File), st.Missing, st.First)
 			case !r.quiet:
-				fmt.Fprintf(stdout, "%s: complete\n", st.File)
+				fmt.Fprintf(stdout, "%s: complete\n", plain(st.File))
 			}
 		}
 	}

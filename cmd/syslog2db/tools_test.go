@@ -1,10 +1,73 @@
 package main
 
-import "testing"
+import (
+	"encoding/csv"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"xaltpipe/internal/store"
+)
 
 func TestPrintable(t *testing.T) {
 	const text, want = "a\tb\x1b[2J\nü\xff\x00", "a\tb\uFFFD[2J\nü\uFFFD\uFFFD"
 	if got := string(printable([]byte(text))); got != want {
 		t.Errorf("printable(%q) = %q, want %q", text, got, want)
+	}
+}
+
+// TestReportCSV: no formulas, in a file the exact texts otherwise, and on a terminal
+// nothing that it could take for a command.
+func TestReportCSV(t *testing.T) {
+	for text, want := range map[string][2]string{
+		"plain":         {"plain", "plain"},
+		"=1+1":          {"'=1+1", "'=1+1"},
+		"\n=1+1":        {"\"'\n=1+1\"", `"'""\n=1+1"""`},
+		"\uFF1D1+1":     {"'\uFF1D1+1", "'\uFF1D1+1"},
+		"\uFF20SUM":     {"'\uFF20SUM", "'\uFF20SUM"},
+		"a\x1b[31m\a":   {"a\x1b[31m\a", `"""a\x1b[31m\a"""`},
+		"a\u009b31m":    {"a\u009b31m", `"""a\u009b31m"""`},
+		"in the = text": {"in the = text", "in the = text"},
+	} {
+		for i, terminal := range []bool{false, true} {
+			var b strings.Builder
+			w := &reportCSV{csv.NewWriter(&b), terminal}
+			if err := w.Row([]store.Cell{{Text: text}, {Text: "-1", Number: true}}); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.end(); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.String(); got != want[i]+",-1\n" {
+				t.Errorf("%q, on a terminal %v: %q, want %q", text, terminal, got, want[i]+",-1\n")
+			}
+		}
+	}
+}
+
+// TestHostileName: the name of a file is no command for a terminal.
+func TestHostileName(t *testing.T) {
+	dir := t.TempDir()
+	const name, shown = "\x1b[31mlog", `\x1b[31mlog`
+	log, err := os.ReadFile("../../testdata/edge/00_good.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), log, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	migrate, _ := startCommand(t, dir, nil, "migrate")
+	if err := migrate.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"status", name}, {"status", "no" + name}, {"no" + name}} {
+		c := exec.Command("syslog2db", args...)
+		c.Dir = dir
+		out, err := c.CombinedOutput()
+		if err == nil || strings.Contains(string(out), "\x1b") || !strings.Contains(string(out), shown) {
+			t.Errorf("syslog2db %q: %v, %q, want an error and %q", args, err, out, shown)
+		}
 	}
 }

@@ -193,13 +193,13 @@ func extract(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Wr
 			err = errors.New("no watermark")
 		}
 		if err != nil {
-			fmt.Fprintf(stderr, "%s: %s: %v\n", name, file, err)
+			fmt.Fprintf(stderr, "%s: %s\n", name, cli.Printable(fmt.Sprintf("%s: %v", file, err)))
 			failed = true
 			continue
 		}
 		for _, f := range fields {
 			if flags.NArg() > 1 {
-				fmt.Fprintf(stdout, "%s: ", file)
+				fmt.Fprintf(stdout, "%s: ", cli.Printable(file))
 			}
 			fmt.Fprintf(stdout, "%s: %q\n", f.Name, f.Value)
 		}

@@ -20,8 +20,10 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 )
@@ -121,17 +123,39 @@ func Run(ctx context.Context, name string, run RunFunc, args []string, stdin io.
 		return Failed
 	case errors.As(err, &s):
 		if s.Err != nil {
-			fmt.Fprintf(stderr, "%s: %v\n", name, err)
+			fmt.Fprintf(stderr, "%s: %s\n", name, Printable(err.Error()))
 		}
 		if s.Status == Usage {
 			fmt.Fprintf(stderr, "%s: see %s --help\n", name, strings.TrimSpace(name+" "+s.Subcommand))
 		}
 		return s.Status
 	default:
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		fmt.Fprintf(stderr, "%s: %s\n", name, Printable(err.Error()))
 		return Failed
 	}
 }
+
+// Printable makes a message safe for a terminal, which takes control characters,
+// of a file's name for example, for commands: they are written as in Go, "\x1b".
+// A newline and a tab stay.
+func Printable(text string) string {
+	if !strings.ContainsFunc(text, hostile) && utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	for i, r := range text {
+		_, size := utf8.DecodeRuneInString(text[i:])
+		if hostile(r) || r == utf8.RuneError && size == 1 {
+			quoted := strconv.Quote(text[i : i+size])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func hostile(r rune) bool { return r != '\n' && r != '\t' && !strconv.IsPrint(r) }
 
 // output is standard output, and remembers what went wrong with it. Who reads
 // only the beginning, as head does, does not miss the rest.

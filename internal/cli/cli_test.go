@@ -233,3 +233,23 @@ func TestFullDisk(t *testing.T) {
 		})
 	}
 }
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain: \"ü\"\n\tx":      "plain: \"ü\"\n\tx",
+		"\x1b[31mlog \a\r\u009b": `\x1b[31mlog \a\r\u009b`,
+		"\xff\uFFFD":             "\\xff\uFFFD",
+	} {
+		if got := cli.Printable(text); got != want {
+			t.Errorf("Printable(%q) = %q, want %q", text, got, want)
+		}
+	}
+	var stderr bytes.Buffer
+	cli.Run(t.Context(), "test", func(context.Context, []string, io.Reader, io.Writer, io.Writer) error {
+		_, err := os.Open("/nonexistent/\x1b[31m")
+		return err
+	}, nil, nil, io.Discard, &stderr)
+	if want := "test: open /nonexistent/\\x1b[31m: no such file or directory\n"; stderr.String() != want {
+		t.Errorf("an error about a file is %q, want %q", &stderr, want)
+	}
+}

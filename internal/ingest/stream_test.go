@@ -175,9 +175,9 @@ func TestSilentPipeFails(t *testing.T) {
 	}
 }
 
-// TestSilentPipeEnds ends the reading of a silent pipe: a context at once, with nothing
-// stored of what was not yet; Stop with all whole lines stored. Half a line is no line
-// in either case, and reading leaves no goroutine.
+// TestSilentPipeEnds ends the reading of a silent pipe by its context or by Stop: at
+// once, with all whole lines stored. Half a line is no line, and reading leaves no
+// goroutine.
 func TestSilentPipeEnds(t *testing.T) {
 	half := runLog(t, 1, 1) + runLines(t, 2)[0][:60]
 	for _, name := range []string{"cancel", "cancel before", "stop", "stop before"} {
