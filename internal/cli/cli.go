@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/pflag"
@@ -85,13 +86,17 @@ func In(subcommand string, err error) error {
 // RunFunc is the body of a command; args are without the program's name.
 type RunFunc func(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error
 
+// oneSignal is for how long another signal is taken for the first one: timeout(1)
+// sends it to its command, and then to the process group, in which that is, too.
+const oneSignal = 300 * time.Millisecond
+
 // Main runs a command with the process's arguments and streams, cancels its
 // context on the first SIGINT or SIGTERM, and returns the exit status. The second
 // one ends the process at once, as if it were not caught.
 func Main(name string, run RunFunc) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(oneSignal, stop) })
 	return Run(ctx, name, run, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 
