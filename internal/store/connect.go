@@ -116,24 +116,29 @@ func ParseURL(text string) (Address, error) {
 
 func (a *Address) checkTLS() error {
 	switch a.TLS {
-	case "verify", "require", "off":
-	case "":
-		a.TLS = "verify"
-		if a.local() {
-			a.TLS = "off"
-		}
-	default:
-		return fmt.Errorf("%w: tls is %q, not verify, require or off", ErrURL, a.TLS)
+	case "verify", "require", "off", "":
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: tls is %q, not verify, require or off", ErrURL, a.TLS)
 }
 
-// local tells a server on this host: a socket or a loopback address.
-func (a *Address) local() bool {
-	if a.Socket != "" || a.Host == "" || a.Host == "localhost" {
+// tls is what TLS stands for. The host must be known: it need not be in the URL.
+func (a *Address) tls() string {
+	switch {
+	case a.TLS != "":
+		return a.TLS
+	case a.Socket != "" || local(a.Host):
+		return "off"
+	}
+	return "verify"
+}
+
+// local tells this host: a loopback address, the directory of a socket, or nothing.
+func local(host string) bool {
+	if host == "" || host == "localhost" || strings.HasPrefix(host, "/") {
 		return true
 	}
-	ip := net.ParseIP(a.Host)
+	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
 }
 

@@ -15,6 +15,9 @@ func (db *DB) Forget() {
 	db.commits.Add(1)
 }
 
+// Encryption returns what is done with TLS once the host is known.
+func (a Address) Encryption() string { return a.tls() }
+
 // SQL returns the pool of connections.
 func (db *DB) SQL() *sql.DB { return db.sql }
 

@@ -81,11 +81,8 @@ var mysqlDialect = dialect{
 // tlsConfigs numbers the driver's named TLS configurations.
 var tlsConfigs atomic.Int64
 
-func openMySQL(ctx context.Context, a Address, tell func(error)) (*sql.DB, dialect, error) {
-	d := mysqlDialect
-	if err := a.complete(); err != nil {
-		return nil, d, err
-	}
+// mysqlConfig is for an address that is complete.
+func mysqlConfig(a Address) (*mysql.Config, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = a.User, a.Password, a.Database
 	c.Net, c.Addr = "tcp", a.Host
@@ -111,7 +108,7 @@ func openMySQL(ctx context.Context, a Address, tell func(error)) (*sql.DB, diale
 		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 		"innodb_lock_wait_timeout": "600",
 	}
-	switch a.TLS {
+	switch a.tls() {
 	case "require":
 		c.TLSConfig = "skip-verify"
 	case "verify":
@@ -119,18 +116,30 @@ func openMySQL(ctx context.Context, a Address, tell func(error)) (*sql.DB, diale
 		if a.CAFile != "" {
 			pem, err := os.ReadFile(a.CAFile)
 			if err != nil {
-				return nil, d, err
+				return nil, err
 			}
 			config.RootCAs = x509.NewCertPool()
 			if !config.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, d, fmt.Errorf("%s: no certificate in it", a.CAFile)
+				return nil, fmt.Errorf("%s: no certificate in it", a.CAFile)
 			}
 		}
 		name := "xaltpipe" + strconv.FormatInt(tlsConfigs.Add(1), 10)
 		if err := mysql.RegisterTLSConfig(name, config); err != nil {
-			return nil, d, err
+			return nil, err
 		}
 		c.TLSConfig = name
+	}
+	return c, nil
+}
+
+func openMySQL(ctx context.Context, a Address, tell func(error)) (*sql.DB, dialect, error) {
+	d := mysqlDialect
+	if err := a.complete(); err != nil {
+		return nil, d, err
+	}
+	c, err := mysqlConfig(a)
+	if err != nil {
+		return nil, d, err
 	}
 	connector, err := mysql.NewConnector(c)
 	if err != nil {

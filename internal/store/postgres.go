@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgservicefile"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -64,6 +67,22 @@ const (
 )
 
 func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
+	config, err := postgresConfig(a)
+	if err != nil {
+		return nil, err
+	}
+	// A plan that was made while a table was small goes through all of it, and
+	// would be kept while the table grows.
+	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamp", OID: pgtype.TimestampOID, Codec: &timestampCodec{}})
+		_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan")
+		return err
+	}))
+	pool.SetMaxOpenConns(4)
+	return pool, nil
+}
+
+func postgresConfig(a Address) (*pgx.ConnConfig, error) {
 	// Through a connection string, so that pgx looks for passwords, services
 	// and certificates as every client of PostgreSQL does.
 	u := url.URL{Scheme: "postgres", Path: "/" + a.Database, Host: a.Host}
@@ -73,11 +92,12 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 	if a.User != "" {
 		u.User = url.User(a.User)
 	}
-	mode := map[string]string{"verify": "verify-full", "require": "require", "off": "disable"}[a.TLS]
-	query := url.Values{"sslmode": {mode}, "application_name": {"syslog2db"}, "connect_timeout": {"20"}}
+	query := url.Values{"application_name": {"syslog2db"}, "connect_timeout": {"20"}}
+	if a.TLS != "" {
+		query.Set("sslmode", map[string]string{"verify": "verify-full", "require": "require", "off": "disable"}[a.TLS])
+	}
 	if a.Socket != "" {
 		query.Set("host", a.Socket)
-		query.Set("sslmode", "disable")
 		if a.Port != 0 {
 			query.Set("port", strconv.Itoa(a.Port))
 		}
@@ -90,6 +110,16 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 	}
 	u.RawQuery = query.Encode()
 	config, err := pgx.ParseConfig(u.String())
+	if err == nil && a.TLS == "" && !sslModeGiven() {
+		// The hosts may be those of the environment, so they are known only now.
+		// pgx's own default would do without encryption.
+		query.Set("sslmode", "disable")
+		if !local(config.Host) || slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool { return !local(f.Host) }) {
+			query.Set("sslmode", "verify-full")
+		}
+		u.RawQuery = query.Encode()
+		config, err = pgx.ParseConfig(u.String())
+	}
 	if err != nil {
 		// The string that it quotes has no password.
 		return nil, fmt.Errorf("postgres: the address, or a setting in the environment: %w", err)
@@ -99,15 +129,33 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 	}
 	config.RuntimeParams["timezone"] = "UTC"
 	config.RuntimeParams["client_encoding"] = "UTF8"
-	// A plan that was made while a table was small goes through all of it, and
-	// would be kept while the table grows.
-	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-		conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamp", OID: pgtype.TimestampOID, Codec: &timestampCodec{}})
-		_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan")
-		return err
-	}))
-	pool.SetMaxOpenConns(4)
-	return pool, nil
+	return config, nil
+}
+
+// sslModeGiven tells whether the environment, or the service that it names, says how
+// to encrypt; then that counts, as for every client of PostgreSQL.
+func sslModeGiven() bool {
+	mode := os.Getenv("PGSSLMODE")
+	name := os.Getenv("PGSERVICE")
+	if name == "" {
+		return mode != ""
+	}
+	file := os.Getenv("PGSERVICEFILE")
+	if home, err := os.UserHomeDir(); file == "" && err == nil {
+		file = filepath.Join(home, ".pg_service.conf")
+	}
+	services, err := pgservicefile.ReadServicefile(file)
+	if err != nil {
+		return false // pgx, which reads it, too, has the better message
+	}
+	service, err := services.GetService(name)
+	if err != nil {
+		return false
+	}
+	if of, ok := service.Settings["sslmode"]; ok {
+		mode = of
+	}
+	return mode != ""
 }
 
 // timestampCodec encodes a text as well, as [time.DateTime]. COPY takes nothing but

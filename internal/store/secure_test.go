@@ -91,8 +91,8 @@ func TestTLSDefault(t *testing.T) {
 		"mysql://u@127.0.0.1/x?tls=verify":        "verify",
 	} {
 		a, err := store.ParseURL(text)
-		if err != nil || a.TLS != want {
-			t.Errorf("ParseURL(%q) has TLS %q (%v), want %q", text, a.TLS, err, want)
+		if err != nil || a.Encryption() != want {
+			t.Errorf("ParseURL(%q) has TLS %q (%v), want %q", text, a.Encryption(), err, want)
 		}
 	}
 }
