@@ -59,7 +59,9 @@ func (a Address) String() string {
 //	mysql://[USER[:PASSWORD]@][HOST[:PORT]]/DATABASE[?socket=FILE&tls=verify|require|off&ca=FILE]
 //
 // host= is another name for socket= if its value begins with "/", otherwise it
-// is the host. The error wraps [ErrURL] and holds no password.
+// is the host. The error wraps [ErrURL] and holds nothing of the URL but its
+// scheme: a password with a character that should be written as %XX can end up
+// in any part of it.
 func ParseURL(text string) (Address, error) {
 	if path, ok := strings.CutPrefix(text, "sqlite:"); ok {
 		if path == "" {
@@ -67,29 +69,38 @@ func ParseURL(text string) (Address, error) {
 		}
 		return Address{Kind: "sqlite", Path: path}, nil
 	}
-	u, err := url.Parse(text)
-	if err != nil {
-		// The error of url.Parse quotes the URL, and with it the password.
-		return Address{}, fmt.Errorf("%w: it is not like postgres://user@host/database", ErrURL)
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		return Address{}, fmt.Errorf("%w: it is not like sqlite:xalt.db or postgres://user@host/database", ErrURL)
 	}
-	a := Address{Host: u.Hostname(), User: u.User.Username(), Database: strings.TrimPrefix(u.Path, "/")}
-	a.Password, _ = u.User.Password()
-	switch u.Scheme {
+	a := Address{}
+	switch scheme {
 	case "postgres", "postgresql":
 		a.Kind = "postgres"
 	case "mysql", "mariadb":
 		a.Kind = "mysql"
-	case "":
-		return a, fmt.Errorf("%w: %q is not like sqlite:xalt.db", ErrURL, u.Redacted())
 	default:
-		return a, fmt.Errorf("%w: unknown kind %q", ErrURL, u.Scheme)
+		return a, fmt.Errorf("%w: unknown kind %q", ErrURL, scheme)
 	}
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 && strings.ContainsAny(rest[end:], "@#") {
+		return a, fmt.Errorf("%w: a \"/\", \"?\" or \"#\" in a password, and an \"@\" or \"#\" behind the host, is written %%2F, %%3F, %%23, %%40", ErrURL)
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return a, fmt.Errorf("%w: it is not like %s://user@host/database", ErrURL, scheme)
+	}
+	a.Host, a.User, a.Database = u.Hostname(), u.User.Username(), strings.TrimPrefix(u.Path, "/")
+	a.Password, _ = u.User.Password()
 	if port := u.Port(); port != "" {
 		if a.Port, err = strconv.Atoi(port); err != nil || a.Port < 1 || a.Port > 65535 {
-			return a, fmt.Errorf("%w: port %q", ErrURL, port)
+			return a, fmt.Errorf("%w: the port is no number from 1 to 65535", ErrURL)
 		}
 	}
-	for key, values := range u.Query() {
+	options, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return a, fmt.Errorf("%w: its options are not like ?tls=verify&ca=FILE", ErrURL)
+	}
+	for key, values := range options {
 		value := values[len(values)-1]
 		switch key {
 		case "socket":
@@ -105,7 +116,7 @@ func ParseURL(text string) (Address, error) {
 		case "ca":
 			a.CAFile = value
 		default:
-			return a, fmt.Errorf("%w: unknown option %q", ErrURL, key)
+			return a, fmt.Errorf("%w: unknown option; there are socket, host, tls and ca", ErrURL)
 		}
 	}
 	if a.Database == "" {
@@ -119,7 +130,7 @@ func (a *Address) checkTLS() error {
 	case "verify", "require", "off", "":
 		return nil
 	}
-	return fmt.Errorf("%w: tls is %q, not verify, require or off", ErrURL, a.TLS)
+	return fmt.Errorf("%w: tls is not verify, require or off", ErrURL)
 }
 
 // tls is what TLS stands for. The host must be known: it need not be in the URL.

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -93,6 +94,53 @@ func TestTLSDefault(t *testing.T) {
 		a, err := store.ParseURL(text)
 		if err != nil || a.Encryption() != want {
 			t.Errorf("ParseURL(%q) has TLS %q (%v), want %q", text, a.Encryption(), err, want)
+		}
+	}
+}
+
+// TestURLKeepsPassword has a password in each part of a URL that it can slip into.
+func TestURLKeepsPassword(t *testing.T) {
+	for _, text := range []string{
+		"mysql//u1:SECRET@h/db",
+		"mysql:/u1:SECRET@h/db",
+		"mysql:u1:SECRET@h/db",
+		"u1:SECRET@h/db",
+		"SECRET",
+		"mysql:///u1:SECRET@h/db",
+		"mysql://u1:12/SECRET@127.0.0.1/xalt",
+		"postgres://u1:123?SECRET@h/db",
+		"postgres://u1:123?SECRET",
+		"postgres://u1:123?x=SECRET",
+		"postgres://u1:123?a;SECRET",
+		"postgres://u1:123?%SECRET",
+		"postgres://u1:123#SECRET@h/db",
+		"postgres://u1@h/db#SECRET",
+		"postgres://u1@h/db?tls=SECRET",
+		"postgres://u1:SECRET",
+		"postgres://u1:SECRET/db",
+		"postgres://u1:S%ZZECRET@h/db",
+		"postgres://u1:SECRET@h:x/db",
+		"postgres://u1:SECRET@h:99999/db",
+		"postgres://u1:SECRET@h",
+		"postgres://u1:SECRET@h/db\x00",
+		" postgres://u1:SECRET@h/db",
+	} {
+		a, err := store.ParseURL(text)
+		if !errors.Is(err, store.ErrURL) {
+			t.Errorf("ParseURL(%q) = %v, want %v", text, err, store.ErrURL)
+			continue
+		}
+		if said := err.Error() + a.String(); strings.Contains(said, "SECRET") || strings.Contains(said, "ECRET") {
+			t.Errorf("ParseURL(%q) = %s, %v, which holds the password", text, a, err)
+		}
+	}
+	if _, err := store.ParseURL("mysql://u1:99999"); err == nil || strings.Contains(err.Error(), "99999") {
+		t.Errorf("a password as the port: %v", err)
+	}
+	for _, text := range []string{"mysql://u1:SECRET@h/db", "mysql://u1:S@SECRET@h:3306/db", "postgres://u1:a%2FSECRET@h/d%40b?socket=/run/a%40b&tls=off"} {
+		a, err := store.ParseURL(text)
+		if err != nil || !strings.HasSuffix(a.Password, "SECRET") || strings.Contains(a.String(), "SECRET") {
+			t.Errorf("ParseURL(%q) = %s, %v", text, a, err)
 		}
 	}
 }
