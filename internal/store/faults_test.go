@@ -312,6 +312,56 @@ func TestWaiting(t *testing.T) {
 	}
 }
 
+// TestIdle writes, waits until the server has closed the idle connections, and writes
+// on.
+func TestIdle(t *testing.T) {
+	for kind, settings := range map[string][]string{
+		"postgres": {"ALTER DATABASE %s SET idle_session_timeout = '1s'"},
+		"mysql":    {"SET GLOBAL wait_timeout = 1"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			d := testdb.New(t, kind)
+			a, err := store.ParseURL(d.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			admin := testdb.Admin(t, kind)
+			for _, setting := range settings {
+				if strings.Contains(setting, "%s") {
+					setting = fmt.Sprintf(setting, a.Database)
+				}
+				if _, err := admin.ExecContext(t.Context(), setting); err != nil && strings.Contains(err.Error(), "unrecognized configuration parameter") {
+					t.Skip(err) // PostgreSQL 13
+				} else if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if kind == "mysql" {
+				defer mustExec(t, admin, "SET GLOBAL wait_timeout = DEFAULT")
+			}
+			db := open(t, d)
+			left := map[string]string{
+				"postgres": "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = '" + a.Database + "'",
+				"mysql":    "SELECT COUNT(*) FROM information_schema.processlist WHERE db = '" + a.Database + "'",
+			}[kind]
+			for n := range 3 {
+				batch := ingest.Batch{Remember: []ingest.Remembered{{ID: xalt.Identity{byte(n)}, Fate: ingest.FateStored}}}
+				if _, err := db.Write(t.Context(), &batch); err != nil {
+					t.Fatalf("after the connections were idle: %v", err)
+				}
+				if fates, err := db.Known(t.Context(), ingest.Hash{}, []xalt.Identity{{byte(n)}}); err != nil || fates[0] != ingest.FateStored {
+					t.Fatalf("after the connections were idle: %v, %v", fates, err)
+				}
+				for open := 1; open > 0 && n < 2; time.Sleep(100 * time.Millisecond) { // the server tells nobody
+					if err := admin.QueryRowContext(t.Context(), left).Scan(&open); err != nil && !errors.Is(err, io.EOF) {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
 // TestLostWhileGreeting has the first connections to MariaDB lost before the
 // client's answer to the server's greeting can be sent.
 func TestLostWhileGreeting(t *testing.T) {

@@ -374,7 +374,8 @@ func classifyMySQL(err error) errorClass {
 	}
 	switch my.Number {
 	case 1205, 1213, // lock wait timeout, deadlock
-		1040, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1290, 1836, 1927, 2006, 2013, 3024: // connections, shutdown, read-only
+		1040, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1290, 1836, 1927, 2006, 2013, 3024, // connections, shutdown, read-only
+		4031: // MySQL: idle for longer than wait_timeout
 		return transient
 	case 1048, 1062, 1153, 1264, 1292, 1366, 1406, 1411, 1690, 3819, 3988, 4025:
 		return badData
