@@ -42,6 +42,8 @@ func (a Address) String() string {
 	u := url.URL{Scheme: a.Kind, Host: a.Host, Path: "/" + a.Database}
 	if a.Port != 0 {
 		u.Host = net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
+	} else if strings.Contains(a.Host, ":") {
+		u.Host = "[" + a.Host + "]"
 	}
 	if a.User != "" {
 		u.User = url.User(a.User)
@@ -109,7 +111,7 @@ func ParseURL(text string) (Address, error) {
 			if strings.HasPrefix(value, "/") {
 				a.Socket = value
 			} else {
-				a.Host = value
+				a.Host = unbracketed(value)
 			}
 		case "tls":
 			a.TLS = value
@@ -153,6 +155,15 @@ func local(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
+// unbracketed returns an IPv6 address that is written as in a URL without its
+// brackets.
+func unbracketed(host string) string {
+	if inner, ok := strings.CutPrefix(host, "["); ok && strings.Contains(host, ":") {
+		return strings.TrimSuffix(inner, "]")
+	}
+	return host
+}
+
 // ReadConf reads XALT's own xalt_db.conf: an INI file with HOST, USER, PASSWD
 // (base64) and DB in the section MYSQL, and PORT and SSL (verify, require or
 // off) besides. Others than its owner must not be able to read it.
@@ -190,6 +201,7 @@ func ReadConf(name string) (Address, error) {
 	if strings.HasPrefix(a.Host, "/") {
 		a.Socket, a.Host = a.Host, ""
 	}
+	a.Host = unbracketed(a.Host)
 	return a, a.checkTLS()
 }
 

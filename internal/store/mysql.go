@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"hash/adler32"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -85,15 +87,7 @@ var tlsConfigs atomic.Int64
 func mysqlConfig(a Address) (*mysql.Config, error) {
 	c := mysql.NewConfig()
 	c.User, c.Passwd, c.DBName = a.User, a.Password, a.Database
-	c.Net, c.Addr = "tcp", a.Host
-	if a.Host == "" {
-		c.Addr = "localhost"
-	}
-	port := a.Port
-	if port == 0 {
-		port = 3306
-	}
-	c.Addr += ":" + strconv.Itoa(port)
+	c.Net, c.Addr = "tcp", net.JoinHostPort(cmp.Or(a.Host, "localhost"), strconv.Itoa(cmp.Or(a.Port, 3306)))
 	if a.Socket != "" {
 		c.Net, c.Addr = "unix", a.Socket
 	}

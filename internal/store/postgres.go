@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -85,10 +86,7 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 func postgresConfig(a Address) (*pgx.ConnConfig, error) {
 	// Through a connection string, so that pgx looks for passwords, services
 	// and certificates as every client of PostgreSQL does.
-	u := url.URL{Scheme: "postgres", Path: "/" + a.Database, Host: a.Host}
-	if a.Port != 0 && a.Socket == "" {
-		u.Host += ":" + strconv.Itoa(a.Port)
-	}
+	u := url.URL{Scheme: "postgres", Path: "/" + a.Database}
 	if a.User != "" {
 		u.User = url.User(a.User)
 	}
@@ -96,11 +94,11 @@ func postgresConfig(a Address) (*pgx.ConnConfig, error) {
 	if a.TLS != "" {
 		query.Set("sslmode", map[string]string{"verify": "verify-full", "require": "require", "off": "disable"}[a.TLS])
 	}
-	if a.Socket != "" {
-		query.Set("host", a.Socket)
-		if a.Port != 0 {
-			query.Set("port", strconv.Itoa(a.Port))
-		}
+	if host := cmp.Or(a.Socket, a.Host); host != "" {
+		query.Set("host", host) // as an option it needs no brackets
+	}
+	if a.Port != 0 {
+		query.Set("port", strconv.Itoa(a.Port))
 	}
 	if a.CAFile != "" {
 		if _, err := os.Stat(a.CAFile); err != nil {

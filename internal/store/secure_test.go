@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"encoding/base64"
 	"errors"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -75,6 +77,59 @@ func TestTLS(t *testing.T) {
 				db.Close()
 			})
 		})
+	}
+}
+
+// TestIPv6 connects to ::1.
+func TestIPv6(t *testing.T) {
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skip(err)
+	} else if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"postgres", "mysql"} {
+		t.Run(kind, func(t *testing.T) {
+			s := testdb.NewSecureOn(t, kind, "::1")
+			t.Setenv("HOME", t.TempDir())
+			u := url.URL{Scheme: kind, User: url.UserPassword(s.User, s.Password), Host: "[::1]:" + s.Port, Path: "/" + s.Database, RawQuery: "ca=" + s.CA + "&tls=verify"}
+			a, err := store.ParseURL(u.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			addresses := []store.Address{a}
+			if kind == "mysql" {
+				file := filepath.Join(t.TempDir(), "xalt_db.conf")
+				text := "[MYSQL]\nHOST = ::1\nPORT = " + s.Port + "\nSSL = require\nUSER = " + s.User + "\nPASSWD = " + base64.StdEncoding.EncodeToString([]byte(s.Password)) + "\nDB = " + s.Database + "\n"
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				a, err := store.ReadConf(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				addresses = append(addresses, a)
+			}
+			for _, a := range addresses {
+				db, err := store.Open(t.Context(), a, store.Options{Create: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				db.Close()
+				if got, want := a.String(), kind+"://"+s.User+"@[::1]:"+s.Port+"/"+s.Database; got != want {
+					t.Errorf("String = %s, want %s", got, want)
+				}
+			}
+		})
+	}
+	for text, want := range map[string]string{
+		"postgres://u@[::1]/x":         "postgres://u@[::1]/x",
+		"mysql://u@[fe80::1%25lo]:1/x": "mysql://u@[fe80::1%25lo]:1/x",
+		"mysql://u@/x?host=[::1]":      "mysql://u@[::1]/x",
+		"mysql://u@/x?host=::1":        "mysql://u@[::1]/x",
+	} {
+		if a, err := store.ParseURL(text); err != nil || a.String() != want {
+			t.Errorf("ParseURL(%q) = %s, %v, want %s", text, a, err, want)
+		}
 	}
 }
 

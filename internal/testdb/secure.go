@@ -32,14 +32,20 @@ type Secure struct {
 // NewSecure starts a server of a kind that has one, for one test.
 func NewSecure(t testing.TB, kind string) Secure {
 	t.Helper()
+	return NewSecureOn(t, kind, "127.0.0.1")
+}
+
+// NewSecureOn starts a server that listens on a loopback address of its own.
+func NewSecureOn(t testing.TB, kind, host string) Secure {
+	t.Helper()
 	certs := t.TempDir()
-	s := Secure{Host: "127.0.0.1", User: "secure", Password: "p@ss:w/o'rd", Database: "secure"}
+	s := Secure{Host: host, User: "secure", Password: "p@ss:w/o'rd", Database: "secure"}
 	ca := certificate(t, nil, filepath.Join(certs, "ca"))
 	s.CA = filepath.Join(certs, "ca.crt")
 	certificate(t, nil, filepath.Join(certs, "other"))
 	s.OtherCA = filepath.Join(certs, "other.crt")
 
-	l, err := net.Listen("tcp", s.Host+":0")
+	l, err := net.Listen("tcp", net.JoinHostPort(s.Host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +63,7 @@ func NewSecure(t testing.TB, kind string) Secure {
 		if kind == "postgres" {
 			cmd, err = startPostgres(dir, "-h", s.Host, "-p", s.Port, "-c", "password_encryption=scram-sha-256", "-c", "ssl=on", "-c", "ssl_cert_file="+inside+".crt", "-c", "ssl_key_file="+inside+".key")
 			if err == nil {
-				hba := "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+				hba := "local all all trust\nhostssl all all samehost scram-sha-256\n"
 				err = os.WriteFile(filepath.Join(dir, "data", "pg_hba.conf"), []byte(hba), 0o600)
 			}
 		} else {
@@ -102,7 +108,7 @@ type signer struct {
 }
 
 // certificate writes NAME.crt and NAME.key: an authority if by is nil, else a
-// server's certificate for 127.0.0.1.
+// server's certificate for the loopback addresses.
 func certificate(t testing.TB, by *signer, name string) *signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -123,7 +129,7 @@ func certificate(t testing.TB, by *signer, name string) *signer {
 	} else {
 		parent = by
 		template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent.cert, &key.PublicKey, parent.key)
 	if err != nil {
