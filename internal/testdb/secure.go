@@ -27,6 +27,19 @@ type Secure struct {
 	Database       string
 	CA             string // file with the certificate that signed the server's, which is for Host
 	OtherCA        string // the same for a certificate that has nothing to do with it
+
+	driver, dsn string
+}
+
+// Admin opens a connection with all rights; the test closes it.
+func (s Secure) Admin(t testing.TB) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(s.driver, s.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
 }
 
 // NewSecure starts a server of a kind that has one, for one test.
@@ -80,11 +93,8 @@ func NewSecureOn(t testing.TB, kind, host string) Secure {
 	server.start(kind)
 	server.check(t, kind)
 
-	admin, err := sql.Open(server.driver(kind))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close()
+	s.driver, s.dsn = server.driver(kind)
+	admin := s.Admin(t)
 	statements := []string{
 		"CREATE USER secure@'%' IDENTIFIED BY 'p@ss:w/o''rd' REQUIRE SSL",
 		"CREATE DATABASE secure",
