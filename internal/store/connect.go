@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -169,8 +171,8 @@ func unbracketed(host string) string {
 // off) besides. Others than its owner must not be able to read it.
 func ReadConf(name string) (Address, error) {
 	a := Address{Kind: "mysql"}
-	values, err := readINI(name, "mysql")
-	if err != nil {
+	values, exposed, err := readINI(name, "mysql", false)
+	if err = errors.Join(err, exposed); err != nil {
 		return a, err
 	}
 	for key, value := range values {
@@ -188,8 +190,8 @@ func ReadConf(name string) (Address, error) {
 			}
 			a.Password = string(password)
 		case "port":
-			if a.Port, err = strconv.Atoi(value); err != nil {
-				return a, fmt.Errorf("%s: PORT is %q", name, value)
+			if a.Port, err = readPort(value); err != nil {
+				return a, fmt.Errorf("%s: PORT is %w", name, err)
 			}
 		case "ssl":
 			a.TLS = value
@@ -205,61 +207,116 @@ func ReadConf(name string) (Address, error) {
 	return a, a.checkTLS()
 }
 
-// complete fills in from ~/.my.cnf what the address does not say. (pgx reads
-// ~/.pgpass itself.)
+// usualSockets are where MySQL and MariaDB listen on Debian, Red Hat and SUSE. The
+// one in /tmp is not among them: there anybody can listen.
+var usualSockets = []string{"/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/run/mysql/mysql.sock"}
+
+// complete fills in what the address does not say as the clients of MySQL and
+// MariaDB do: from ~/.my.cnf, by the name that the user has here, and for
+// localhost by a socket. (pgx reads ~/.pgpass itself.)
 func (a *Address) complete() error {
-	home, err := os.UserHomeDir()
-	if a.Kind != "mysql" || err != nil {
-		return nil //nolint:nilerr // no home, nothing to complete
-	}
-	values, err := readINI(filepath.Join(home, ".my.cnf"), "client")
-	if errors.Is(err, fs.ErrNotExist) {
+	if a.Kind != "mysql" {
 		return nil
-	} else if err != nil {
+	}
+	values, err := a.myCnf()
+	if err != nil {
 		return err
 	}
 	if a.User == "" {
 		a.User = values["user"]
 	}
-	if a.Password == "" && (values["user"] == "" || values["user"] == a.User) {
-		a.Password = values["password"]
+	if a.User == "" {
+		if u, err := user.Current(); err == nil {
+			a.User = u.Username
+		}
 	}
+	if a.Password == "" && (values["user"] == "" || values["user"] == a.User) {
+		a.Password = cmp.Or(values["password"], values["passwd"])
+	}
+	port := a.Port
 	if a.Host == "" && a.Socket == "" {
-		a.Host, a.Socket = values["host"], values["socket"]
+		a.Host = values["host"]
 	}
 	if a.Port == 0 && values["port"] != "" {
-		if a.Port, err = strconv.Atoi(values["port"]); err != nil {
-			return fmt.Errorf("~/.my.cnf: port is %q", values["port"])
+		if a.Port, err = readPort(values["port"]); err != nil {
+			return fmt.Errorf("~/.my.cnf: port is %w", err)
+		}
+	}
+	// Who wants TLS, or names a port, does not mean the socket.
+	if a.Socket == "" && (a.Host == "" || a.Host == "localhost") && port == 0 && a.tls() == "off" {
+		a.Socket = values["socket"]
+		for _, path := range usualSockets {
+			if info, err := os.Stat(path); a.Socket == "" && err == nil && info.Mode()&fs.ModeSocket != 0 {
+				a.Socket = path
+			}
 		}
 	}
 	return nil
 }
 
+// myCnf reads ~/.my.cnf for what is missing. A file that others can read is refused
+// only if its password is needed.
+func (a *Address) myCnf() (map[string]string, error) {
+	whole := a.User != "" && a.Password != "" && (a.Socket != "" || a.Host != "")
+	if whole && (a.Socket != "" || a.Port != 0) {
+		return nil, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil, nil //nolint:nilerr // no home, nothing to complete
+	}
+	values, exposed, err := readINI(filepath.Join(home, ".my.cnf"), "client", true)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err != nil && whole: // the port has a default
+		return nil, nil
+	case err == nil && a.Password == "" && (a.User == "" || values["user"] == "" || values["user"] == a.User):
+		err = exposed
+	}
+	return values, err
+}
+
+// readPort reads a port; the error is what it is instead.
+func readPort(text string) (int, error) {
+	port, err := strconv.Atoi(text)
+	if err != nil || port < 1 || port > 65535 {
+		return 0, fmt.Errorf("%q, not a number from 1 to 65535", text)
+	}
+	return port, nil
+}
+
 // readINI reads the keys, in lower case, of one section, whose name is in lower
-// case. A file with a password must be its owner's alone.
-func readINI(name, section string) (map[string]string, error) {
+// case. A file with a password must be its owner's alone: exposed is the error if
+// it is not. option is for the syntax of MySQL's option files (MySQL manual,
+// section "Using Option Files"), else it is that of XALT's file.
+func readINI(name, section string, option bool) (values map[string]string, exposed, err error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	values := make(map[string]string)
-	current := ""
+	values = make(map[string]string)
+	current, separators := "", "=:"
+	if option {
+		separators = "="
+	}
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		line := strings.TrimSpace(lines.Text())
 		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
 			continue
 		}
+		if option {
+			line = uncommented(line)
+		}
 		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
 			current = strings.ToLower(strings.TrimSpace(line[1 : len(line)-1]))
 			continue
 		}
-		at := strings.IndexAny(line, "=:")
+		at := strings.IndexAny(line, separators)
 		if at < 0 || current != section {
 			continue
 		}
@@ -267,13 +324,41 @@ func readINI(name, section string) (map[string]string, error) {
 		if n := len(value); n >= 2 && (value[0] == '"' || value[0] == '\'') && value[n-1] == value[0] {
 			value = value[1 : n-1]
 		}
+		if option {
+			value = optionEscapes.Replace(value)
+		}
 		values[strings.ToLower(strings.TrimSpace(line[:at]))] = value
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if values["passwd"]+values["password"] != "" && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%w: %s holds one and can be read by others (mode %04o): chmod 600", ErrPassword, name, info.Mode().Perm())
+		exposed = fmt.Errorf("%w: %s holds one and can be read by others (mode %04o): chmod 600", ErrPassword, name, info.Mode().Perm())
 	}
-	return values, nil
+	return values, exposed, nil
+}
+
+// optionEscapes are those of an option file's values, quoted or not. A backslash
+// before anything else is one.
+var optionEscapes = strings.NewReplacer(`\\`, "\\", `\n`, "\n", `\t`, "\t", `\r`, "\r", `\b`, "\b", `\s`, " ", `\"`, `"`, `\'`, "'")
+
+// uncommented cuts the comment off a line of an option file: what follows a "#"
+// that does not stand in quotes.
+func uncommented(line string) string {
+	var quote rune
+	escaped := false
+	for i, r := range line {
+		switch {
+		case (r == '\'' || r == '"') && !escaped:
+			if quote == 0 {
+				quote = r
+			} else if quote == r {
+				quote = 0
+			}
+		case r == '#' && quote == 0:
+			return strings.TrimSpace(line[:i])
+		}
+		escaped = quote != 0 && r == '\\' && !escaped
+	}
+	return line
 }

@@ -2,7 +2,10 @@ package store
 
 import (
 	"crypto/tls"
+	"errors"
+	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"testing"
 
@@ -84,11 +87,12 @@ func myCnf(t *testing.T, text string, mode os.FileMode) {
 
 func TestTLSOfMyCnf(t *testing.T) {
 	for text, want := range map[string]string{
-		"host = 192.0.2.2":      "verify",
-		"host = db.example.org": "verify",
-		"host = 127.0.0.1":      "off",
-		"socket = /run/x/sock":  "off",
-		"":                      "off",
+		"host = 192.0.2.2":                       "verify",
+		"host = db.example.org":                  "verify",
+		"host = 127.0.0.1":                       "off",
+		"socket = /run/x/sock":                   "off",
+		"host = 192.0.2.2\nsocket = /run/x/sock": "verify",
+		"":                                       "off",
 	} {
 		myCnf(t, "[client]\n"+text+"\n", 0o600)
 		a, err := ParseURL("mysql://u:p@/xalt")
@@ -112,5 +116,103 @@ func TestTLSOfMyCnf(t *testing.T) {
 		if got != want {
 			t.Errorf("with %q in ~/.my.cnf: TLS %s, want %s", text, got, want)
 		}
+	}
+}
+
+// TestMyCnf wants ~/.my.cnf to be read as the clients of MySQL and MariaDB read it.
+func TestMyCnf(t *testing.T) {
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	usual := filepath.Join(dir, "usual")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", usual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	saved := usualSockets
+	defer func() { usualSockets = saved }()
+	type want struct{ user, password, network, address string }
+	for _, tt := range []struct {
+		name, url, text string
+		there           bool // the usual socket
+		want            want
+	}{
+		{"host and socket", "mysql://u:p@/x", "host=192.0.2.2\nsocket=/s", true, want{"u", "p", "tcp", "192.0.2.2:3306"}},
+		{"localhost and socket", "mysql://u:p@/x", "host=localhost\nsocket=/s", true, want{"u", "p", "unix", "/s"}},
+		{"socket", "mysql://u:p@/x", "socket=/s", true, want{"u", "p", "unix", "/s"}},
+		{"localhost in the URL", "mysql://u:p@localhost/x", "socket=/s", true, want{"u", "p", "unix", "/s"}},
+		{"the usual socket", "mysql://u:p@localhost/x", "", true, want{"u", "p", "unix", usual}},
+		{"the usual socket without a host", "mysql://u:p@/x", "", true, want{"u", "p", "unix", usual}},
+		{"no usual socket", "mysql://u:p@localhost/x", "", false, want{"u", "p", "tcp", "localhost:3306"}},
+		{"a port", "mysql://u:p@localhost:3307/x", "socket=/s", true, want{"u", "p", "tcp", "localhost:3307"}},
+		{"a port in the file", "mysql://u:p@localhost/x", "port=3307", true, want{"u", "p", "unix", usual}},
+		{"a port in the file alone", "mysql://u:p@localhost/x", "port=3307", false, want{"u", "p", "tcp", "localhost:3307"}},
+		{"encrypted", "mysql://u:p@localhost/x?tls=require", "socket=/s", true, want{"u", "p", "tcp", "localhost:3306"}},
+		{"an address", "mysql://u:p@127.0.0.1/x", "socket=/s\nhost=h", true, want{"u", "p", "tcp", "127.0.0.1:3306"}},
+		{"comments", "mysql://h/x", "user = a # b\npassword = 'p#q' # 'r'\nport=3307#x", true, want{"a", "p#q", "tcp", "h:3307"}},
+		{"escapes", "mysql://u@h/x", `password = "a\\b\sc\td\"e\q#f"`, true, want{"u", "a\\b c\td\"e\\q#f", "tcp", "h:3306"}},
+		{"escapes without quotes", "mysql://u@h/x", `password = \sa\\nb`, true, want{"u", ` a\nb`, "tcp", "h:3306"}},
+		{"colon", "mysql://u@h/x", "password : p\npassword=a:b", true, want{"u", "a:b", "tcp", "h:3306"}},
+		{"no user", "mysql://h/x", "password=p", true, want{me.Username, "p", "tcp", "h:3306"}},
+		{"another user", "mysql://u@h/x", "user=v\npassword=p", true, want{"u", "", "tcp", "h:3306"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			myCnf(t, "[client]\n"+tt.text+"\n[mysqldump]\nuser=w\n", 0o600)
+			if usualSockets = []string{filepath.Join(dir, "none")}; tt.there {
+				usualSockets = append(usualSockets, usual)
+			}
+			a, err := ParseURL(tt.url)
+			if err == nil {
+				err = a.complete()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := mysqlConfig(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := (want{c.User, c.Passwd, c.Net, c.Addr}); got != tt.want {
+				t.Errorf("%q with %q: %q, want %q", tt.url, tt.text, got, tt.want)
+			}
+		})
+	}
+}
+
+// TestMyCnfOfOthers has a ~/.my.cnf that others can read: it matters only if its
+// password does.
+func TestMyCnfOfOthers(t *testing.T) {
+	myCnf(t, "[client]\nuser=u\npassword=p\nport=3307\n", 0o644)
+	for url, want := range map[string]error{
+		"mysql://u:p@h:3306/x": nil, "mysql://u:p@h/x": nil, "mysql://u:p@/x?socket=/s": nil, "mysql://v@h/x": nil,
+		"mysql://u@h/x": ErrPassword, "mysql://h/x": ErrPassword,
+	} {
+		a, err := ParseURL(url)
+		if err == nil {
+			err = a.complete()
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", url, err, want)
+		}
+	}
+	if err := os.Chmod(filepath.Join(os.Getenv("HOME"), ".my.cnf"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(t.TempDir(), "xalt_db.conf")
+	if err := os.WriteFile(conf, []byte("[MYSQL]\nHOST=localhost\nUSER=u\nDB=x#y\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	saved := usualSockets
+	usualSockets = nil
+	defer func() { usualSockets = saved }()
+	a, err := ReadConf(conf)
+	if err == nil {
+		err = a.complete()
+	}
+	if err != nil || a.Database != "x#y" || a.Password != "p" || a.Port != 3307 {
+		t.Errorf("with xalt_db.conf: %s, %v", a, err)
 	}
 }
