@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+	sqlitedriver "modernc.org/sqlite"
 )
 
 // The schema: one statement a file, in the order of their numbers. The number
@@ -56,26 +58,41 @@ func migrations() ([]migration, error) {
 	return list, nil
 }
 
-// schemaVersion returns 0 for an empty database.
+// schemaVersion returns 0 for an empty database. Only that a table is not there
+// means that: a right may be missing as well.
 func (db *DB) schemaVersion(ctx context.Context) (int, error) {
 	var version sql.NullInt64
 	const query = "SELECT MAX(version) FROM schema_version"
-	if db.row(ctx, db.sql, query, nil, &version) == nil {
-		return int(version.Int64), nil
+	err := db.row(ctx, db.sql, query, nil, &version)
+	if err == nil || !noTable(err) {
+		return int(version.Int64), err
 	}
-	// Is it the table that is missing, or something worse?
-	var one int
-	if err := db.row(ctx, db.sql, "SELECT 1", nil, &one); err != nil {
+	var rows int
+	if err := db.row(ctx, db.sql, "SELECT COUNT(*) FROM xalt_run", nil, &rows); noTable(err) {
+		return 0, nil
+	} else if err != nil {
 		return 0, err
 	}
-	if db.row(ctx, db.sql, "SELECT COUNT(*) FROM xalt_run", nil, &one) != nil {
-		return 0, nil
-	}
 	// Another process may have made the schema in between.
-	if db.row(ctx, db.sql, query, nil, &version) == nil {
-		return int(version.Int64), nil
+	err = db.row(ctx, db.sql, query, nil, &version)
+	if noTable(err) {
+		return 0, ErrForeign
 	}
-	return 0, ErrForeign
+	return int(version.Int64), err
+}
+
+// noTable tells the error about a table that is not there.
+func noTable(err error) bool {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	var lite *sqlitedriver.Error
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code == "42P01" // undefined_table
+	case errors.As(err, &my):
+		return my.Number == 1146 // ER_NO_SUCH_TABLE
+	}
+	return errors.As(err, &lite) && strings.Contains(lite.Error(), "no such table") // SQLite has no code of its own for it
 }
 
 func (db *DB) checkSchema(ctx context.Context) error {

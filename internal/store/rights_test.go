@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"database/sql"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -122,6 +123,39 @@ func TestRightsUnprepared(t *testing.T) {
 	_, err := granted(t, testdb.New(t, "postgres"), false)
 	if err == nil || !strings.Contains(err.Error(), "may make tables in the schema public") {
 		t.Errorf("the end of the file = %v, want that everybody may make tables", err)
+	}
+}
+
+// TestNotGranted opens a database as a user to whom nothing is granted yet.
+func TestNotGranted(t *testing.T) {
+	for _, kind := range []string{"postgres", "mysql"} {
+		t.Run(kind, func(t *testing.T) {
+			d := testdb.New(t, kind)
+			open(t, d).Close()
+			a, err := store.ParseURL(d.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.User = a.Database + "_new"
+			admin := testdb.Admin(t, kind)
+			if kind == "postgres" {
+				mustExec(t, admin, "CREATE ROLE "+a.User+" LOGIN")
+				defer mustExec(t, admin, "DROP ROLE "+a.User)
+			} else {
+				mustExec(t, admin, "CREATE USER "+a.User+"@localhost")
+				defer mustExec(t, admin, "DROP USER "+a.User+"@localhost")
+				mustExec(t, admin, "GRANT SELECT ON "+a.Database+".xalt_user TO "+a.User+"@localhost")
+			}
+			for _, create := range []bool{false, true} {
+				db, err := store.Open(t.Context(), a, store.Options{Create: create})
+				if err == nil {
+					db.Close()
+				}
+				if !errors.Is(err, store.ErrRight) || errors.Is(err, store.ErrSchema) || errors.Is(err, store.ErrForeign) {
+					t.Errorf("Open with Create %v = %v, want %v alone", create, err, store.ErrRight)
+				}
+			}
+		})
 	}
 }
 
