@@ -350,6 +350,56 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// TestFewConnections lets two ingesters read at once where there are connections
+// for hardly more than one of them, and one of them is at rest between batches.
+func TestFewConnections(t *testing.T) {
+	log := sample(t, "xalt.log")
+	want := model(t, log)
+	for _, kind := range []string{"postgres", "mysql"} {
+		t.Run(kind, func(t *testing.T) {
+			d := testdb.New(t, kind)
+			a, err := store.ParseURL(d.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			open(t, d).Close()
+			admin := testdb.Admin(t, kind)
+			a.User = a.Database + "_few"
+			if kind == "postgres" {
+				mustExec(t, admin, "CREATE ROLE "+a.User+" LOGIN CONNECTION LIMIT 3")
+				mustExec(t, d.Open(t), "GRANT ALL ON ALL TABLES IN SCHEMA public TO "+a.User)
+				mustExec(t, d.Open(t), "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO "+a.User)
+			} else {
+				mustExec(t, admin, "CREATE USER "+a.User+"@localhost WITH MAX_USER_CONNECTIONS 3")
+				mustExec(t, admin, "GRANT ALL ON "+a.Database+".* TO "+a.User+"@localhost")
+				defer mustExec(t, admin, "DROP USER "+a.User+"@localhost")
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			var wg sync.WaitGroup
+			for range 2 {
+				wg.Go(func() {
+					db, err := store.Open(ctx, a, store.Options{Create: true, Zone: time.UTC})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer db.Close()
+					o := options(t)
+					o.BatchRecords = 40
+					if err := ingest.New(db, o).Run(ctx, []string{log}, nil); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if diff := oracle.Diff(dump(t, d), want); diff != "" {
+				t.Errorf("(+got -want):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestLostWhileGreeting has the first connections to MariaDB lost before the
 // client's answer to the server's greeting can be sent.
 func TestLostWhileGreeting(t *testing.T) {

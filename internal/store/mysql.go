@@ -140,7 +140,8 @@ func openMySQL(ctx context.Context, a Address, tell func(error)) (*sql.DB, diale
 		return nil, d, errors.New("mysql: the address cannot be used")
 	}
 	pool := sql.OpenDB(greeted{connector})
-	pool.SetMaxOpenConns(4)
+	pool.SetMaxOpenConns(poolSize)
+	pool.SetMaxIdleConns(poolIdle)
 	var version, localInfile string
 	var packet int
 	server := &DB{name: a.String(), dialect: d, now: time.Now, tell: tell}
@@ -369,6 +370,7 @@ func classifyMySQL(err error) errorClass {
 	switch my.Number {
 	case 1205, 1213, // lock wait timeout, deadlock
 		1040, 1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1290, 1836, 1927, 2006, 2013, 3024, // connections, shutdown, read-only
+		1203, 1226, // too many connections of a user: the server's limit, and the user's own
 		4031: // MySQL: idle for longer than wait_timeout
 		return transient
 	case 1048, 1062, 1153, 1264, 1292, 1366, 1406, 1411, 1690, 3819, 3988, 4025:

@@ -79,7 +79,8 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 		_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan")
 		return err
 	}))
-	pool.SetMaxOpenConns(4)
+	pool.SetMaxOpenConns(poolSize)
+	pool.SetMaxIdleConns(poolIdle)
 	return pool, nil
 }
 

@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"xaltpipe/internal/ingest"
 )
 
@@ -110,6 +113,9 @@ func (db *DB) retryFor(ctx context.Context, total time.Duration, f func() error)
 			told = true
 			db.tell(fmt.Errorf("%s is tried again for %v: %w", db.name, total, explain(err)))
 		}
+		if tooManyConnections(err) {
+			db.giveUpIdle()
+		}
 		timer := time.NewTimer(pause + rand.N(pause/2))
 		select {
 		case <-ctx.Done():
@@ -120,6 +126,42 @@ func (db *DB) retryFor(ctx context.Context, total time.Duration, f func() error)
 		pause = min(2*pause, retryMost)
 	}
 }
+
+// tooManyConnections tells an error of a server that has no connection left, for
+// anybody or for this user.
+func tooManyConnections(err error) bool {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code == "53300" // too_many_connections
+	case errors.As(err, &my):
+		return my.Number == 1040 || my.Number == 1203 || my.Number == 1226
+	}
+	return false
+}
+
+// giveUpIdle closes the connections that nothing uses: ingesters that each wait for
+// one more and keep those that they have would wait for each other.
+func (db *DB) giveUpIdle() {
+	for _, s := range [...]*session{&db.writer, &db.aside} {
+		if s.mu.TryLock() {
+			s.drop()
+			s.mu.Unlock()
+		}
+	}
+	if db.sql != nil {
+		db.sql.SetMaxIdleConns(-1)
+		db.sql.SetMaxIdleConns(poolIdle)
+	}
+}
+
+// poolSize is how many connections an ingester has at most, poolIdle how many of
+// those that read it keeps.
+const (
+	poolSize = 4
+	poolIdle = 2
+)
 
 // read calls f, which reads with the pool, again while its error is transient;
 // f begins anew each time.

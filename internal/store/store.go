@@ -162,6 +162,8 @@ func (db *DB) BulkWay() string { return db.dialect.bulkWay }
 func (db *DB) Close() error {
 	db.writer.mu.Lock()
 	defer db.writer.mu.Unlock()
+	db.aside.mu.Lock()
+	defer db.aside.mu.Unlock()
 	if db.wrote && db.dialect.optimize != "" {
 		// The planner's figures are for speed only: what fails now is tried
 		// when the next writer closes.
