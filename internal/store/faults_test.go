@@ -400,6 +400,36 @@ func TestFewConnections(t *testing.T) {
 	}
 }
 
+// TestInherited has settings at the server that its sessions inherit.
+func TestInherited(t *testing.T) {
+	log := sample(t, "xalt.log")
+	d := testdb.New(t, "mysql")
+	admin := testdb.Admin(t, "mysql")
+	for name, value := range map[string]string{"autocommit": "0", "completion_type": "1", "sql_select_limit": "10", "character_set_filesystem": "utf16"} {
+		mustExec(t, admin, "SET GLOBAL "+name+" = "+value)
+		defer mustExec(t, admin, "SET GLOBAL "+name+" = DEFAULT")
+	}
+	db := open(t, d)
+	if err := ingest.New(db, options(t)).Run(t.Context(), []string{log}, nil); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := sql.Open(d.Driver, d.DSN+"&autocommit=1&sql_select_limit=18446744073709551615")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	got, err := oracle.FromDB(t.Context(), reader, d.Kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := oracle.Diff(got, model(t, log)); diff != "" {
+		t.Errorf("(+got -want):\n%s", diff)
+	}
+	if _, err := db.Verify(t.Context(), false); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLostWhileGreeting has the first connections to MariaDB lost before the
 // client's answer to the server's greeting can be sent.
 func TestLostWhileGreeting(t *testing.T) {

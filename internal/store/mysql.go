@@ -101,6 +101,11 @@ func mysqlConfig(a Address) (*mysql.Config, error) {
 	c.Params = map[string]string{
 		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 		"innodb_lock_wait_timeout": "600",
+		// What a server may have set otherwise for all, and would change results.
+		"autocommit":               "1",
+		"completion_type":          "0",
+		"sql_select_limit":         "18446744073709551615", // DEFAULT would be the server's
+		"character_set_filesystem": "binary",
 	}
 	switch a.tls() {
 	case "require":
