@@ -76,7 +76,16 @@ func openPostgres(_ context.Context, a Address) (*sql.DB, error) {
 	// would be kept while the table grows.
 	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		conn.TypeMap().RegisterType(&pgtype.Type{Name: "timestamp", OID: pgtype.TimestampOID, Codec: &timestampCodec{}})
-		_, err := conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan")
+		var err error
+		switch encoding := conn.PgConn().ParameterStatus("server_encoding"); encoding {
+		case "UTF8", "SQL_ASCII", "": // a pooler may say nothing
+			_, err = conn.Exec(ctx, "SET plan_cache_mode = force_custom_plan")
+		default:
+			err = fmt.Errorf("%w: it is %s", ErrEncoding, encoding)
+		}
+		if err != nil {
+			_ = conn.Close(ctx) // pgx leaves it open
+		}
 		return err
 	}))
 	pool.SetMaxOpenConns(poolSize)

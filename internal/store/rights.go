@@ -17,6 +17,9 @@ var ErrRight = errors.New("the database user lacks a right (see deploy/sql/grant
 var ErrPooler = errors.New("a connection pooler between here and the server gives each transaction another connection; " +
 	"let it give each client one (PgBouncer: pool_mode = session), or connect to the server itself")
 
+// ErrEncoding is wrapped when a database cannot hold every text.
+var ErrEncoding = errors.New("the database's encoding cannot hold every text; make it with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0")
+
 // explain adds to some errors what to do about them.
 func explain(err error) error {
 	var pg *pgconn.PgError

@@ -159,6 +159,28 @@ func TestNotGranted(t *testing.T) {
 	}
 }
 
+// TestEncoding opens databases of PostgreSQL with other encodings.
+func TestEncoding(t *testing.T) {
+	d := testdb.New(t, "postgres")
+	admin := testdb.Admin(t, "postgres")
+	for encoding, want := range map[string]error{"LATIN1": store.ErrEncoding, "EUC_JP": store.ErrEncoding, "SQL_ASCII": nil} {
+		a, err := store.ParseURL(d.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Database += "_" + strings.ToLower(encoding)
+		mustExec(t, admin, "CREATE DATABASE "+a.Database+" ENCODING '"+encoding+"' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+		defer mustExec(t, admin, "DROP DATABASE "+a.Database)
+		db, err := store.Open(t.Context(), a, store.Options{Create: true, Zone: time.UTC})
+		if err == nil {
+			db.Close()
+		}
+		if !errors.Is(err, want) || want != nil && !strings.Contains(err.Error(), encoding) {
+			t.Errorf("%s: %v, want %v", encoding, err, want)
+		}
+	}
+}
+
 func TestRights(t *testing.T) {
 	for _, kind := range []string{"postgres", "mysql"} {
 		t.Run(kind, func(t *testing.T) {
