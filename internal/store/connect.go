@@ -29,9 +29,9 @@ type Address struct {
 	User     string
 	Password string
 	Database string
-	// TLS is "verify" (certificate and name are checked), "require" (encrypted,
-	// not checked), or "off". Empty: verify for a host that is not this one,
-	// off for this one.
+	// TLS is "verify" (certificate and name are checked), "require" (encrypted;
+	// with CAFile the certificate is checked, but not the name), or "off". Empty:
+	// verify for a host that is not this one, off for this one.
 	TLS    string
 	CAFile string // certificates to trust instead of the system's
 }
@@ -68,8 +68,13 @@ func (a Address) String() string {
 // in any part of it.
 func ParseURL(text string) (Address, error) {
 	if path, ok := strings.CutPrefix(text, "sqlite:"); ok {
-		if path == "" {
+		switch {
+		case path == "":
 			return Address{}, fmt.Errorf("%w: no file name behind \"sqlite:\"", ErrURL)
+		case strings.HasPrefix(path, "//") && !strings.HasPrefix(path, "///"):
+			return Address{}, fmt.Errorf("%w: a file has no host: it is sqlite:FILE, without \"//\"", ErrURL)
+		case path == ":memory:" || strings.HasPrefix(path, "file::memory:"):
+			return Address{}, fmt.Errorf("%w: a database in memory would be gone at the end; name a file", ErrURL)
 		}
 		return Address{Kind: "sqlite", Path: path}, nil
 	}
@@ -131,10 +136,19 @@ func ParseURL(text string) (Address, error) {
 
 func (a *Address) checkTLS() error {
 	switch a.TLS {
-	case "verify", "require", "off", "":
-		return nil
+	case "verify", "require":
+	case "":
+		if a.CAFile != "" && a.Socket == "" {
+			a.TLS = "verify" // on this host, too: why else would it be named
+		}
+	case "off":
+		if a.CAFile != "" {
+			return fmt.Errorf("%w: ca= is of no use with tls=off", ErrURL)
+		}
+	default:
+		return fmt.Errorf("%w: tls is not verify, require or off", ErrURL)
 	}
-	return fmt.Errorf("%w: tls is not verify, require or off", ErrURL)
+	return nil
 }
 
 // tls is what TLS stands for. The host must be known: it need not be in the URL.
@@ -305,7 +319,7 @@ func readINI(name, section string, option bool) (values map[string]string, expos
 	}
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		line := strings.TrimSpace(lines.Text())
+		line := strings.TrimSpace(strings.TrimPrefix(lines.Text(), "\ufeff")) // editors on Windows begin a file with it
 		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
 			continue
 		}

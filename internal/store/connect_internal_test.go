@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -106,14 +107,7 @@ func TestTLSOfMyCnf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := "off"
-		if c.TLSConfig != "" {
-			got = encryption(c.TLS)
-			if c.TLS == nil {
-				got = "verify" // a configuration of ours, by its name
-			}
-		}
-		if got != want {
+		if got := encryption(c.TLS); got != want {
 			t.Errorf("with %q in ~/.my.cnf: TLS %s, want %s", text, got, want)
 		}
 	}
@@ -214,5 +208,30 @@ func TestMyCnfOfOthers(t *testing.T) {
 	}
 	if err != nil || a.Database != "x#y" || a.Password != "p" || a.Port != 3307 {
 		t.Errorf("with xalt_db.conf: %s, %v", a, err)
+	}
+}
+
+func TestReadConf(t *testing.T) {
+	for text, want := range map[string]string{
+		"\ufeff[MYSQL]\nHOST=h\nDB=x\n":             "mysql://h/x",
+		"[MYSQL]\nHOST=h\nDB=x\nPORT=3307\n":        "mysql://h:3307/x",
+		"[MYSQL]\nHOST=h\nDB=x\nPORT=99999\n":       `PORT is "99999"`,
+		"[MYSQL]\nHOST=h\nDB=x\nPORT=0\n":           `PORT is "0"`,
+		"[MYSQL]\nHOST=h\nDB=x\nSSL=sometimes\n":    "tls is not",
+		"[MYSQL]\nHOST=h\n":                         "DB is missing",
+		"[MYSQL]\r\nHOST=h\r\nDB=x # not a comment": "mysql://h/x%20%23%20not%20a%20comment",
+	} {
+		file := filepath.Join(t.TempDir(), "xalt_db.conf")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a, err := ReadConf(file)
+		got := a.String()
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, want) || err == nil && got != want {
+			t.Errorf("ReadConf of %q = %s, want %s", text, got, want)
+		}
 	}
 }

@@ -29,6 +29,10 @@ func TestTLS(t *testing.T) {
 				{"another authority", s.Host, "tls=verify&ca=" + s.OtherCA, s.Password, "certificate"},
 				{"the system's authorities", s.Host, "tls=verify", s.Password, "certificate"},
 				{"another name", "localhost", "tls=verify&ca=" + s.CA, s.Password, "certificate"},
+				{"the authority alone", s.Host, "ca=" + s.CA, s.Password, ""},
+				{"another authority alone", s.Host, "ca=" + s.OtherCA, s.Password, "certificate"},
+				{"encrypted, with the authority", "localhost", "tls=require&ca=" + s.CA, s.Password, ""},
+				{"encrypted, with another authority", s.Host, "tls=require&ca=" + s.OtherCA, s.Password, "certificate"},
 				{"plain", s.Host, "tls=off", s.Password, "denied"},
 				{"wrong password", s.Host, "tls=verify&ca=" + s.CA, "not" + s.Password, "denied"},
 				{"no such file", s.Host, "tls=verify&ca=/nonexistent", s.Password, "nonexistent"},
@@ -145,6 +149,8 @@ func TestTLSDefault(t *testing.T) {
 		"mysql://u@[::1]:3306/x":                  "off",
 		"mysql://u@/x?socket=/run/mysqld/my.sock": "off",
 		"mysql://u@127.0.0.1/x?tls=verify":        "verify",
+		"mysql://u@127.0.0.1/x?ca=/c":             "verify",
+		"postgres://u@localhost/x?ca=/c":          "verify",
 	} {
 		a, err := store.ParseURL(text)
 		if err != nil || a.Encryption() != want {
@@ -171,6 +177,8 @@ func TestURLKeepsPassword(t *testing.T) {
 		"postgres://u1:123#SECRET@h/db",
 		"postgres://u1@h/db#SECRET",
 		"postgres://u1@h/db?tls=SECRET",
+		"postgres://u1@h/db?tls=off&ca=SECRET",
+		"sqlite://u1:SECRET@h/x.db",
 		"postgres://u1:SECRET",
 		"postgres://u1:SECRET/db",
 		"postgres://u1:S%ZZECRET@h/db",
@@ -196,6 +204,18 @@ func TestURLKeepsPassword(t *testing.T) {
 		a, err := store.ParseURL(text)
 		if err != nil || !strings.HasSuffix(a.Password, "SECRET") || strings.Contains(a.String(), "SECRET") {
 			t.Errorf("ParseURL(%q) = %s, %v", text, a, err)
+		}
+	}
+}
+
+func TestSQLiteURL(t *testing.T) {
+	for text, want := range map[string]string{
+		"sqlite:x.db": "x.db", "sqlite:/tmp/x.db": "/tmp/x.db", "sqlite:///tmp/x.db": "///tmp/x.db", "sqlite:a@b#c?d": "a@b#c?d",
+		"sqlite://tmp/x.db": "", "sqlite://localhost/x.db": "", "sqlite://": "", "sqlite::memory:": "", "sqlite:file::memory:?cache=shared": "", "sqlite:": "",
+	} {
+		a, err := store.ParseURL(text)
+		if a.Path != want || (want == "") != errors.Is(err, store.ErrURL) {
+			t.Errorf("ParseURL(%q) = %q, %v, want %q", text, a.Path, err, want)
 		}
 	}
 }
