@@ -17,7 +17,7 @@ func TestReaderOfSQLite(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		os.Chmod(dir, 0o700)
+		_ = os.Chmod(dir, 0o700)
 		os.RemoveAll(dir)
 	})
 	program := filepath.Join(dir, "syslog2db")

@@ -32,7 +32,7 @@ func TestReadme(t *testing.T) {
 			t.Fatalf("syslog2db %q: %v", args, err)
 		}
 	}
-	for _, part := range strings.Split(block[1], "...\n") { // the rest differs from run to run
+	for part := range strings.SplitSeq(block[1], "...\n") { // the rest differs from run to run
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("the README has\n%s\nwhich is not in\n%s", part, out.String())
 		}

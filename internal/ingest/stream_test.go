@@ -34,7 +34,7 @@ func (s *site) pipe(ctx context.Context, change func(*ingest.Options)) *piped {
 	r, w := io.Pipe()
 	p := s.reads(ctx, change, []string{"-"}, r)
 	p.w = w
-	s.t.Cleanup(func() { w.Close() })
+	s.t.Cleanup(func() { _ = w.Close() })
 	return p
 }
 
@@ -80,7 +80,7 @@ func take[T any](t testing.TB, what string, from chan T) (v T) {
 // end closes the pipe and wants the ingester to end in peace.
 func (p *piped) end() ingest.Stats {
 	p.t.Helper()
-	p.w.Close()
+	_ = p.w.Close()
 	if err := take(p.t, "end", p.ended); err != nil {
 		p.t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestSilentPipeCompressed(t *testing.T) {
 func TestSilentPipeFails(t *testing.T) {
 	s := newSite(t)
 	r, w := io.Pipe()
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	opts := s.opts
 	opts.BatchTime = 10 * time.Millisecond
 	ended := make(chan error, 1)
@@ -191,7 +191,7 @@ func TestSilentPipeEnds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer w.Close()
+			defer func() { _ = w.Close() }()
 			before := runtime.NumGoroutine()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()

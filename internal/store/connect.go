@@ -364,9 +364,10 @@ func uncommented(line string) string {
 	for i, r := range line {
 		switch {
 		case (r == '\'' || r == '"') && !escaped:
-			if quote == 0 {
+			switch quote {
+			case 0:
 				quote = r
-			} else if quote == r {
+			case r:
 				quote = 0
 			}
 		case r == '#' && quote == 0:

@@ -125,7 +125,7 @@ func TestMyCnf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	saved := usualSockets
 	defer func() { usualSockets = saved }()
 	type want struct{ user, password, network, address string }

@@ -50,7 +50,7 @@ var (
 
 // on returns the session that writes a table.
 func (w *writer) on(d *dimension) *session {
-	if d == &objectTable || d == &objectSets || d == &reverseMapping { // which objects name
+	if w.objects != nil && (d == &objectTable || d == &objectSets || d == &reverseMapping) { // objects name the last
 		return w.objects
 	}
 	return w.tx

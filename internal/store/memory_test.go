@@ -85,13 +85,9 @@ func openLarge(t *testing.T) *largeStore {
 }
 
 // read ingests a file and returns its counters.
-func (s *largeStore) read(t *testing.T, log string, change func(*ingest.Options)) ingest.Stats {
+func (s *largeStore) read(t *testing.T, log string) ingest.Stats {
 	t.Helper()
-	o := ingest.Options{Zone: time.UTC}
-	if change != nil {
-		change(&o)
-	}
-	in := ingest.New(s.DB, o)
+	in := ingest.New(s.DB, ingest.Options{Zone: time.UTC})
 	if err := in.Run(t.Context(), []string{log}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -138,8 +134,7 @@ func writeRun(t *testing.T, w *bufio.Writer, n int, end float64, libraries, envi
 }
 
 func writeBlock(w *bufio.Writer, b *xalt.Block) {
-	w.Write(b.Append([]byte("2026-11-20T10:00:00+00:00 vm XALT_LOGGING_rios: ")))
-	w.WriteByte('\n')
+	_, _ = w.Write(append(b.Append([]byte("2026-11-20T10:00:00+00:00 vm XALT_LOGGING_rios: ")), '\n')) // Flush tells
 }
 
 // libraries lists n libraries that no other run has.
@@ -196,12 +191,12 @@ func TestMemoryOfLibraries(t *testing.T) {
 	})
 	db := openLarge(t)
 	wantMemory(t, "starts", 100, 30, func() {
-		if got := db.read(t, starts, nil).Records.Stored; got != largeRuns {
+		if got := db.read(t, starts).Records.Stored; got != largeRuns {
 			t.Errorf("%d runs stored, want %d", got, largeRuns)
 		}
 	})
 	wantMemory(t, "ends", 60, 15, func() {
-		if got := db.read(t, ends, nil).Records.Updated; got != largeRuns {
+		if got := db.read(t, ends).Records.Updated; got != largeRuns {
 			t.Errorf("%d runs updated, want %d", got, largeRuns)
 		}
 	})
@@ -219,7 +214,7 @@ func TestMemoryOfVariables(t *testing.T) {
 	})
 	db := openLarge(t)
 	wantMemory(t, "runs", 100, 30, func() {
-		if got := db.read(t, log, nil).Records.Stored; got != largeRuns {
+		if got := db.read(t, log).Records.Stored; got != largeRuns {
 			t.Errorf("%d runs stored, want %d", got, largeRuns)
 		}
 	})
@@ -238,7 +233,7 @@ func TestMemoryOfVariants(t *testing.T) {
 	})
 	db := openLarge(t)
 	wantMemory(t, "variants", 180, 30, func() {
-		if got := db.read(t, log, nil); got.Blocks.Dead != variants || got.Records.Dead != 1 || got.NewDead != 1 {
+		if got := db.read(t, log); got.Blocks.Dead != variants || got.Records.Dead != 1 || got.NewDead != 1 {
 			t.Errorf("%+v, want all blocks dead in one letter", got)
 		}
 	})

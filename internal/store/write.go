@@ -19,7 +19,7 @@ import (
 type writer struct {
 	db       *DB
 	tx       *session
-	objects  *session // for objects, their maps and their sets; tx, or a second transaction beside it
+	objects  *session // for objects, their maps and their sets; tx, or a second transaction beside it; nil: tx
 	stamp    string
 	outcome  ingest.Outcome
 	sourceID int64                  // of a source that this transaction makes

@@ -47,7 +47,9 @@ func TestZoneName(t *testing.T) {
 	}
 	t.Setenv("TZ", ":/etc/localtime")
 	local, err := zoneName(nil)
-	os.Unsetenv("TZ") // what the test's end sets again
+	if err := os.Unsetenv("TZ"); err != nil { // the test's end sets it again
+		t.Fatal(err)
+	}
 	if again, errAgain := zoneName(nil); again != local || (err == nil) != (errAgain == nil) {
 		t.Errorf("/etc/localtime: %q, %v, without TZ %q, %v", local, err, again, errAgain)
 	}
