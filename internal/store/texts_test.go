@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/store"
 	"xaltpipe/internal/testdb"
 	"xaltpipe/internal/xalt"
 )
@@ -63,11 +65,16 @@ func TestLargeTexts(t *testing.T) {
 			t.Fatalf("%d dead letters, %v, want 3", len(letters), err)
 		}
 		const most = ingest.MaxTexts
-		for i, want := range []struct{ reason, detail string }{
+		for _, want := range []struct{ reason, detail string }{
 			{ingest.ReasonRecord, "with Cwd a row has texts of"}, {ingest.ReasonRecord, `the environment variable "BIG"`}, {ingest.ReasonCRC, ""},
 		} {
+			i := slices.IndexFunc(letters, func(l store.Letter) bool { return l.Reason == want.reason && strings.Contains(l.Detail, want.detail) })
+			if i < 0 {
+				t.Errorf("no dead letter %q, %q among %+v", want.reason, want.detail, letters)
+				continue
+			}
 			l := letters[i]
-			if l.Reason != want.reason || !strings.Contains(l.Detail, want.detail) || l.Bytes != most || !strings.Contains(l.Detail, fmt.Sprintf("only the first %d of", most)) {
+			if l.Bytes != most || !strings.Contains(l.Detail, fmt.Sprintf("only the first %d of", most)) {
 				t.Errorf("dead letter of %d bytes: %s, %s", l.Bytes, l.Reason, l.Detail)
 			}
 			if whole, err := db.Letter(t.Context(), l.ID); err != nil || len(whole.Raw) != most {
