@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -147,4 +148,105 @@ func (db *DB) buried(ctx context.Context, ids []int64) (map[int64]ingest.Buried,
 		letters[l.ID] = l
 		return err
 	})
+}
+
+// writeDead stores dead letters. One is named by its reason and its bytes; of a
+// group there is one only, the last. Of bytes that are more than a database takes,
+// the beginning is kept, and the letter says so.
+func (w *writer) writeDead(ctx context.Context, b *ingest.Batch) error {
+	gone := make([]int64, len(b.Raised))
+	for i, r := range b.Raised {
+		gone[i] = r.Letter
+	}
+	dead := b.Dead
+	if len(w.spared) > 0 {
+		dead = slices.DeleteFunc(slices.Clone(dead), func(d ingest.DeadLetter) bool { return d.Group != nil && w.spared[*d.Group] })
+	}
+	if err := w.deleteLetters(ctx, gone); err != nil || len(dead) == 0 {
+		return err
+	}
+	last := make(map[xalt.Identity]int) // letter of a group
+	groups := make([]xalt.Identity, 0, len(dead))
+	sums := make([]ingest.Hash, len(dead))
+	for i := range dead {
+		d := &dead[i]
+		h := sha256.New()
+		h.Write([]byte(d.Reason + "\x00"))
+		h.Write(d.Raw)
+		sums[i] = toHash[ingest.Hash](h.Sum(nil))
+		if d.Group != nil {
+			last[*d.Group] = i
+			groups = append(groups, *d.Group)
+		}
+	}
+	wanted := func(group xalt.Identity) ingest.Hash { return sums[last[group]] }
+	if err := w.deleteOthers(ctx, groups, wanted); err != nil {
+		return err
+	}
+	there := make(map[ingest.Hash]bool)
+	err := in(ctx, w.db, w.tx, "SELECT hash FROM dead_letter WHERE hash IN (%s)", sums, hashArg, func(rows *sql.Rows) error {
+		var hash []byte
+		err := rows.Scan(&hash)
+		there[toHash[ingest.Hash](hash)] = true
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	columns := []string{"hash", "group_id", "reason", "detail", "kind", "syshost", w.db.dialect.types.Quote("key"), "source", "line", "received", "raw"}
+	var rows [][]any
+	size := 0
+	for i := range dead {
+		d := &dead[i]
+		var group any
+		if d.Group != nil {
+			if last[*d.Group] != i {
+				continue
+			}
+			group = d.Group[:]
+		}
+		if there[sums[i]] {
+			continue
+		}
+		there[sums[i]] = true
+		w.outcome.NewDead++
+		raw, detail := d.Raw, d.Detail
+		if most := w.db.dialect.maxBytes; len(raw) > most {
+			raw, detail = raw[:most], fmt.Sprintf("%s; only the first %d of %d bytes are kept", detail, most, len(raw))
+		}
+		if size += len(raw); size > deadBytes {
+			if err := w.db.insert(ctx, w.tx, "dead_letter", columns, rows, ""); err != nil {
+				return err
+			}
+			rows, size = rows[:0], len(raw)
+		}
+		rows = append(rows, []any{sums[i][:], group, d.Reason, detail, d.Kind, d.Syshost, d.Key, d.Source, d.Line, w.stamp, notNil(raw)})
+	}
+	return w.db.insert(ctx, w.tx, "dead_letter", columns, rows, "")
+}
+
+// deadBytes is about how many bytes of dead letters are inserted at once, which
+// is less than servers take in a statement.
+const deadBytes = 4 << 20
+
+// deleteOthers deletes the letters of groups that are not the wanted ones.
+func (w *writer) deleteOthers(ctx context.Context, groups []xalt.Identity, wanted func(group xalt.Identity) ingest.Hash) error {
+	var gone []int64
+	err := in(ctx, w.db, w.tx, "SELECT letter_id, group_id, hash FROM dead_letter WHERE group_id IN (%s)", groups, identityArg, func(rows *sql.Rows) error {
+		var id int64
+		var group, hash []byte
+		err := rows.Scan(&id, &group, &hash)
+		if wanted(toHash[xalt.Identity](group)) != toHash[ingest.Hash](hash) {
+			gone = append(gone, id)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return w.deleteLetters(ctx, gone)
+}
+
+func (w *writer) deleteLetters(ctx context.Context, ids []int64) error {
+	return execIn(ctx, w.db, w.tx, "DELETE FROM dead_letter WHERE letter_id IN (%s)", nil, ids, idArg)
 }
