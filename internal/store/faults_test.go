@@ -405,7 +405,7 @@ func TestInherited(t *testing.T) {
 	log := sample(t, "xalt.log")
 	d := testdb.New(t, "mysql")
 	admin := testdb.Admin(t, "mysql")
-	for name, value := range map[string]string{"autocommit": "0", "completion_type": "1", "sql_select_limit": "10", "character_set_filesystem": "utf16"} {
+	for name, value := range map[string]string{"autocommit": "0", "completion_type": "1", "sql_select_limit": "10"} {
 		mustExec(t, admin, "SET GLOBAL "+name+" = "+value)
 		defer mustExec(t, admin, "SET GLOBAL "+name+" = DEFAULT")
 	}

@@ -99,10 +99,9 @@ func mysqlConfig(a Address) (*mysql.Config, error) {
 		"sql_mode":                 "'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
 		"innodb_lock_wait_timeout": "600",
 		// What a server may have set otherwise for all, and would change results.
-		"autocommit":               "1",
-		"completion_type":          "0",
-		"sql_select_limit":         "18446744073709551615", // DEFAULT would be the server's
-		"character_set_filesystem": "binary",
+		"autocommit":       "1",
+		"completion_type":  "0",
+		"sql_select_limit": "18446744073709551615", // DEFAULT would be the server's
 	}
 	mode := a.tls()
 	if mode == "off" {
