@@ -86,7 +86,8 @@ func pending(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.
 	return table(stdout, "KIND\tSYSHOST\tKEY\tBLOCKS\tSEEN\tSOURCE", lines)
 }
 
-// plain makes hostile text safe for a terminal.
+// plain makes a hostile value safe for a terminal, in quotes and on one line; messages
+// go through cli.Printable, which leaves them as they are otherwise.
 func plain(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return strconv.Quote(s)
