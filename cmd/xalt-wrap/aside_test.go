@@ -37,9 +37,7 @@ func TestStepsAside(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := os.WriteFile(shell, text, 0o755); err != nil {
-					t.Fatal(err)
-				}
+				writeProgram(t, shell, string(text))
 			}
 			// The shell's child is the wrapper, or, in its place, the program.
 			cmd := s.command(false, shell, "-c", tt.shell+`"$@" & echo $!; wait $!; exit $?`, "bash", wrapBinary(), "--", "/bin/sh", "-c", "echo $$; exit 3")

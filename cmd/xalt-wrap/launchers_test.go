@@ -66,13 +66,7 @@ func TestLaunchers(t *testing.T) {
 			dir := t.TempDir()
 			write := func(name, text string) {
 				t.Helper()
-				file := filepath.Join(dir, name)
-				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
-					t.Fatal(err)
-				}
+				writeProgram(t, filepath.Join(dir, name), text)
 			}
 			write("bin/"+tt.name, string(stub)+tt.real)
 			write("app", "#!/bin/sh\n")
@@ -237,12 +231,8 @@ func TestContainers(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, tt.args[0]), stub, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, "sh"), stub, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			writeProgram(t, filepath.Join(dir, tt.args[0]), string(stub))
+			writeProgram(t, filepath.Join(dir, "sh"), string(stub))
 			cmd := s.command(true, tt.args...)
 			cmd.Dir = dir
 			cmd.Env = append(slices.Clone(s.env), "PATH="+dir+":/usr/bin:/bin", "STUB_OUT="+filepath.Join(dir, "out"))

@@ -20,14 +20,14 @@ func TestLittleMemory(t *testing.T) {
 	place := func(name, text string) {
 		t.Helper()
 		file := filepath.Join(dir, name)
+		if text != "" {
+			writeProgram(t, file, text)
+			return
+		}
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if text == "" {
-			if err := os.Symlink(wrapBinary(), file); err != nil {
-				t.Fatal(err)
-			}
-		} else if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+		if err := os.Symlink(wrapBinary(), file); err != nil {
 			t.Fatal(err)
 		}
 	}

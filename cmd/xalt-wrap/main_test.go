@@ -139,6 +139,21 @@ func (s *site) command(wrapped bool, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// writeProgram writes a program, and the directories above it. No process is
+// started meanwhile: it would hold the file open for writing until it executes
+// its own program, and a file that is written cannot be executed.
+func writeProgram(tb testing.TB, file, text string) {
+	tb.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+		tb.Fatal(err)
+	}
+}
+
 // result is what one sees of a program from outside.
 type result struct {
 	stdout, stderr string

@@ -416,9 +416,7 @@ func TestReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(own, text, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, own, string(text))
 	cmd := exec.CommandContext(t.Context(), own, "--", "/bin/sh", "-c", "rm $0; echo broken > $0; echo done; read x; exit 6", own)
 	cmd.Env = s.env
 	in, err := cmd.StdinPipe()

@@ -194,19 +194,12 @@ func TestByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(second, "mpirun"), append(text, "another build"...), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, filepath.Join(second, "mpirun"), string(text)+"another build")
 	// A directory with a script called mpirun.
 	place := func(name, text string) string {
 		t.Helper()
 		d := filepath.Join(dir, name)
-		if err := os.Mkdir(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(d, "mpirun"), []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		writeProgram(t, filepath.Join(d, "mpirun"), text)
 		return d
 	}
 	real := place("real", "#!/bin/bash\necho \"real $0 $*\"\n")
