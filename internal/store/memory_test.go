@@ -220,6 +220,37 @@ func TestMemoryOfVariables(t *testing.T) {
 	})
 }
 
+// TestMemoryOfLongValues reads the starts of runs that have a few variables of a
+// hundred kilobytes each, and then their ends, which are short, but have their starts'
+// variables read.
+func TestMemoryOfLongValues(t *testing.T) {
+	const values, size = 16, 128 << 10
+	starts := writeLog(t, func(w *bufio.Writer) {
+		for n := range largeRuns {
+			var b strings.Builder
+			for i := range values {
+				fmt.Fprintf(&b, `,"VAR%d":"%0*d"`, i, size, n*values+i)
+			}
+			writeRun(t, w, n, 0, "", b.String()[1:])
+		}
+	})
+	ends := writeLog(t, func(w *bufio.Writer) {
+		for n := range largeRuns {
+			writeRun(t, w, n, 1795000010, "", fmt.Sprintf(`"END":"%d"`, n))
+		}
+	})
+	db := openLarge(t)
+	db.read(t, starts)
+	wantMemory(t, "ends", 80, 15, func() {
+		if got := db.read(t, ends).Records.Updated; got != largeRuns {
+			t.Errorf("%d runs updated, want %d", got, largeRuns)
+		}
+	})
+	if n := db.count(t, "SELECT MIN(members) FROM env_set s JOIN xalt_run r ON r.env_set_id = s.set_id"); n != values+1 {
+		t.Errorf("a run has %d variables, want %d", n, values+1)
+	}
+}
+
 // TestMemoryOfVariants reads thousands of blocks with one place in one record, more
 // than can be read again.
 func TestMemoryOfVariants(t *testing.T) {

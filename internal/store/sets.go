@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -131,10 +132,16 @@ var envMerging = merging[ingest.EnvVar]{
 	hash: func(e *ingest.EnvVar) ingest.Hash { return e.Hash },
 }
 
-// mergedAtOnce is how many members the sets may have that are read from the
-// database to be merged, or that were made of them and have no id yet, if it is more
-// than one set: each costs some hundred bytes.
-const mergedAtOnce = 20_000
+// How many members the sets may have that are read from the database to be merged,
+// or that were made of them and have no id yet, and what they may weigh, see
+// [weight], if they are more than one claim's: a member costs some hundred bytes.
+const (
+	mergedAtOnce = 20_000
+	mergedWeight = 4 * mergedAtOnce
+)
+
+// errLargeSets says that sets weigh more than may be in memory at once.
+var errLargeSets = errors.New("large sets")
 
 // mergeSets gives claims' rows their sets: the end's and what the start has
 // besides. Those that this makes come to the functions, some at a time.
@@ -174,7 +181,7 @@ func mergeSets[T any](ctx context.Context, w *writer, m *merging[T], list []*cla
 		return err
 	}
 	var fresh []*setRef[T]
-	members := 0 // of those
+	members, total := 0, 0 // of those, and their weight
 	for len(differ) > 0 {
 		var some []*claim
 		if some, differ, err = readSome(ctx, w, m, differ, sets, sizes, caches); err != nil {
@@ -189,11 +196,13 @@ func mergeSets[T any](ctx context.Context, w *writer, m *merging[T], list []*cla
 			}
 			*row = setRef[T]{set: s}
 			fresh = append(fresh, row)
-			if members += len(s.Members); members > mergedAtOnce {
+			members += len(s.Members)
+			total += weight(s)
+			if members > mergedAtOnce || total > mergedWeight {
 				if err := made(fresh); err != nil {
 					return err
 				}
-				fresh, members = fresh[:0], 0
+				fresh, members, total = fresh[:0], 0, 0
 			}
 		}
 		for id := range sizes {
@@ -229,29 +238,50 @@ func setSizes[T any](ctx context.Context, w *writer, m *merging[T], sets map[int
 // readSome reads the sets of the first claims of the list, as many as may be in
 // memory at once, and returns those claims and the others.
 func readSome[T any](ctx context.Context, w *writer, m *merging[T], list []*claim, sets map[int64]*ingest.Set[T], sizes map[int64]int, caches []*setCache[int64, T]) (some, rest []*claim, err error) {
-	read := make(map[int64]*ingest.Set[T])
+	// By their members at first; how long those are turns out when they are read.
 	members, n := 0, 0
+	counted := make(map[int64]bool)
 	for ; n < len(list) && (n == 0 || members < mergedAtOnce); n++ {
 		start, end, _ := m.refs(list[n])
 		for _, id := range [...]int64{start.id, end.id} {
-			if _, ok := read[id]; ok || sets[id] != nil {
-				continue
+			if sets[id] == nil {
+				sets[id] = cached(id, caches)
 			}
-			if sets[id] = cached(id, caches); sets[id] == nil {
-				read[id] = nil
+			if sets[id] == nil && !counted[id] {
+				counted[id] = true
 				members += sizes[id]
 			}
 		}
 	}
-	if err := readSets(ctx, w, m, read, caches[0]); err != nil {
-		return nil, nil, err
+	for {
+		read := make(map[int64]*ingest.Set[T])
+		for _, c := range list[:n] {
+			start, end, _ := m.refs(c)
+			for _, id := range [...]int64{start.id, end.id} {
+				if sets[id] == nil {
+					read[id] = nil
+				}
+			}
+		}
+		limit := mergedWeight
+		if n == 1 {
+			limit = 0
+		}
+		err := readSets(ctx, w, m, read, limit, caches[0])
+		if errors.Is(err, errLargeSets) {
+			n /= 2
+			continue
+		} else if err != nil {
+			return nil, nil, err
+		}
+		maps.Copy(sets, read)
+		return list[:n], list[n:], nil
 	}
-	maps.Copy(sets, read)
-	return list[:n], list[n:], nil
 }
 
-// readSets reads the sets that are nil.
-func readSets[T any](ctx context.Context, w *writer, m *merging[T], sets map[int64]*ingest.Set[T], cache *setCache[int64, T]) error {
+// readSets reads the sets that are nil; [errLargeSets] if they weigh more than limit,
+// unless that is 0.
+func readSets[T any](ctx context.Context, w *writer, m *merging[T], sets map[int64]*ingest.Set[T], limit int, cache *setCache[int64, T]) error {
 	var ids []int64
 	for id, s := range sets {
 		if s == nil {
@@ -271,10 +301,17 @@ func readSets[T any](ctx context.Context, w *writer, m *merging[T], sets map[int
 		return nil
 	})
 	if err == nil {
+		total := 0
 		err = in(ctx, w.db, w.tx, m.rows, slices.Sorted(maps.Keys(members)), idArg, func(rows *sql.Rows) error {
 			id, member, err := m.scan(rows)
+			if err != nil {
+				return err
+			}
 			members[id] = member
-			return err
+			if total += memberWeight(member); limit > 0 && total > limit {
+				return errLargeSets
+			}
+			return nil
 		})
 	}
 	if err != nil {
@@ -352,20 +389,23 @@ func (c *setCache[K, T]) put(key K, s *ingest.Set[T]) {
 	c.sets[key] = s
 }
 
-// weight is what a set costs in a cache: its members, long ones for more.
+// weight is what a set costs in memory: its members, long ones for more.
 func weight[T any](s *ingest.Set[T]) int {
-	n := 1 + len(s.Members)
-	switch members := any(s.Members).(type) {
-	case []*ingest.Object:
-		for _, o := range members {
-			n += (len(o.Path) + len(o.HashID)) / weighed
-		}
-	case []*ingest.EnvVar:
-		for _, e := range members {
-			n += (len(e.Name) + len(e.Value)) / weighed
-		}
+	n := 1
+	for _, member := range s.Members {
+		n += memberWeight(member)
 	}
 	return n
+}
+
+func memberWeight[T any](member *T) int {
+	switch m := any(member).(type) {
+	case *ingest.Object:
+		return 1 + (len(m.Path)+len(m.HashID))/weighed
+	case *ingest.EnvVar:
+		return 1 + (len(m.Name)+len(m.Value))/weighed
+	}
+	return 1
 }
 
 // weighed is how many bytes of text cost as much as a member.

@@ -197,7 +197,7 @@ func isWhole[T any](ctx context.Context, w *writer, m *merging[T], table string,
 		return true, nil
 	}
 	sets := map[int64]*ingest.Set[T]{id: nil}
-	if err := readSets(ctx, w, m, sets, &setCache[int64, T]{}); err != nil {
+	if err := readSets(ctx, w, m, sets, 0, &setCache[int64, T]{}); err != nil {
 		return false, err
 	}
 	var hash []byte
