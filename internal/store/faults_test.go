@@ -350,6 +350,48 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// TestSetBack has a server that no longer has what was stored last, as after a
+// failover or from a backup: ids that are remembered of that are not relied on.
+func TestSetBack(t *testing.T) {
+	log := sample(t, "xalt.log")
+	want := model(t, log)
+	for _, kind := range []string{"postgres", "mysql"} {
+		t.Run(kind, func(t *testing.T) {
+			d := testdb.New(t, kind)
+			db, raw := open(t, d), d.Open(t)
+			if _, err := db.Write(t.Context(), &ingest.Batch{}); err != nil {
+				t.Fatal(err)
+			}
+			var before string
+			if err := raw.QueryRowContext(t.Context(), "SELECT value FROM ingest_meta WHERE name = 'lock'").Scan(&before); err != nil {
+				t.Fatal(err)
+			}
+			read := func() {
+				t.Helper()
+				if err := ingest.New(db, options(t)).Run(t.Context(), []string{log}, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			read()
+			for _, table := range []string{
+				"xalt_run", "run_conflict", "xalt_link", "link_conflict", "pkg", "wrap_skip", "reverse_map", "xalt_object", "object_set", "object_set_member",
+				"xalt_env_name", "env_value", "env_set", "env_set_member", "xalt_function", "function_set", "function_set_member",
+				"ingest_source", "ingest_identity", "ingest_block", "dead_letter",
+			} {
+				mustExec(t, raw, "DELETE FROM "+table)
+			}
+			mustExec(t, raw, "UPDATE ingest_meta SET value = '"+before+"' WHERE name = 'lock'")
+			read()
+			if diff := oracle.Diff(dump(t, d), want); diff != "" {
+				t.Errorf("(+got -want):\n%s", diff)
+			}
+			if r, err := db.Verify(t.Context(), false); err != nil || r.Wrong != 0 {
+				t.Errorf("Verify = %+v, %v, want nothing wrong", r, err)
+			}
+		})
+	}
+}
+
 // TestFewConnections lets two ingesters read at once where there are connections
 // for hardly more than one of them, and one of them is at rest between batches.
 func TestFewConnections(t *testing.T) {

@@ -33,6 +33,7 @@ type DB struct {
 	columnTypes map[string]map[string]string // by table and column; of the writer
 	writer      session
 	id          string     // of this writer among others, see writer.lock
+	last        string     // the word of the last transaction of which ids are known
 	series      sync.Mutex // one transaction is tried until it is stored, then the next
 	aside       session    // the writer's second one, see writer.aside
 	checkpoints sync.WaitGroup

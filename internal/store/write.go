@@ -95,6 +95,7 @@ func (db *DB) write(ctx context.Context, t *try, slow bool, steps func(*writer) 
 		return err
 	})
 	if errors.Is(err, errLanded) {
+		db.last = t.word
 		db.commits.Add(1)
 		return t.writer, nil
 	}
@@ -107,6 +108,9 @@ func (db *DB) write(ctx context.Context, t *try, slow bool, steps func(*writer) 
 		return nil, err
 	}
 	db.commits.Add(1)
+	if db.dialect.sign != "" {
+		db.last = t.word
+	}
 	maps.Copy(db.known.complete, w.complete)
 	for d, ids := range w.learned {
 		db.known.put(d, ids)
@@ -149,6 +153,11 @@ func (w *writer) lock(ctx context.Context, t *try) error {
 	}
 	if mark == "" || mark != w.tx.mark {
 		clear(w.db.known.complete)
+	}
+	if last := w.db.last; last != "" && !slices.Contains(writers, me+last) {
+		// The server was set back, by a failover or from a backup, and may not have
+		// what is remembered. (Or very many others have written since.)
+		w.db.known, w.db.unions, w.db.last = newIDCache(), &unionCache{}, ""
 	}
 	if w.complete != nil {
 		maps.Copy(w.complete, w.db.known.complete)
