@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -387,6 +388,82 @@ func TestSetBack(t *testing.T) {
 			}
 			if r, err := db.Verify(t.Context(), false); err != nil || r.Wrong != 0 {
 				t.Errorf("Verify = %+v, %v, want nothing wrong", r, err)
+			}
+		})
+	}
+}
+
+// TestReadOnly has a server take no changes any more, as one does that another has
+// taken over from: its connections are given up, so that others can lead elsewhere.
+func TestReadOnly(t *testing.T) {
+	for kind, server := range map[string]struct {
+		begin, end  []string
+		connections string
+	}{
+		"postgres": {
+			[]string{"ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"},
+			[]string{"ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()"},
+			"SELECT pid FROM pg_stat_activity WHERE application_name = 'syslog2db'",
+		},
+		"mysql": {
+			[]string{"SET GLOBAL read_only = 1"}, []string{"SET GLOBAL read_only = 0"},
+			"SELECT id FROM information_schema.processlist WHERE user = 'read_only'",
+		},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			d := testdb.New(t, kind)
+			open(t, d).Close()
+			a, err := store.ParseURL(d.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			admin := testdb.Admin(t, kind)
+			if kind == "mysql" { // root may write whatever the server says
+				a.User = "read_only"
+				mustExec(t, admin, "CREATE USER read_only@localhost")
+				mustExec(t, admin, "GRANT ALL ON "+a.Database+".* TO read_only@localhost")
+				defer mustExec(t, admin, "DROP USER read_only@localhost")
+			}
+			db, err := store.Open(t.Context(), a, store.Options{Create: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			write := func(ctx context.Context) error {
+				_, err := db.Write(ctx, &ingest.Batch{Remember: []ingest.Remembered{{ID: xalt.Identity{1}, Fate: ingest.FateStored}}})
+				return err
+			}
+			if err := write(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			before := answer(t, admin, server.connections)
+			for _, statement := range server.begin {
+				mustExec(t, admin, statement)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			var given atomic.Bool
+			done := make(chan error, 1)
+			go func() {
+				err := write(ctx)
+				for err == nil && !given.Load() { // PostgreSQL's sessions do not hear of it at once
+					err = write(ctx)
+				}
+				done <- err
+			}()
+			kept := func(id string) bool { return slices.Contains(before, id) }
+			for ids := before; slices.ContainsFunc(ids, kept) && ctx.Err() == nil; ids = answer(t, admin, server.connections) {
+				time.Sleep(20 * time.Millisecond)
+			}
+			given.Store(true)
+			for _, statement := range server.end {
+				mustExec(t, admin, statement)
+			}
+			if ctx.Err() != nil {
+				t.Error("the connections are kept")
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
 			}
 		})
 	}

@@ -113,7 +113,7 @@ func (db *DB) retryFor(ctx context.Context, total time.Duration, f func() error)
 			told = true
 			db.tell(fmt.Errorf("%s is tried again for %v: %w", db.name, total, explain(err)))
 		}
-		if tooManyConnections(err) {
+		if tooManyConnections(err) || readOnly(err) {
 			db.giveUpIdle()
 		}
 		timer := time.NewTimer(pause + rand.N(pause/2))
@@ -137,6 +137,20 @@ func tooManyConnections(err error) bool {
 		return pg.Code == "53300" // too_many_connections
 	case errors.As(err, &my):
 		return my.Number == 1040 || my.Number == 1203 || my.Number == 1226
+	}
+	return false
+}
+
+// readOnly tells the error of a server that takes no changes, perhaps because another
+// has taken over: what led here may lead there now, but only new connections do.
+func readOnly(err error) bool {
+	var pg *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.As(err, &pg):
+		return pg.Code == "25006" // read_only_sql_transaction
+	case errors.As(err, &my):
+		return my.Number == 1290 || my.Number == 1836
 	}
 	return false
 }
