@@ -54,7 +54,7 @@ func (c *counter) Sources(context.Context, ingest.Hash, func(int64) (ingest.Hash
 
 func (c *counter) Outgrown(context.Context, int) ([]ingest.Outgrown, error) { return nil, nil }
 
-func (c *counter) Ripe(context.Context, ingest.Hash, int64, int) ([]ingest.Ripe, error) {
+func (c *counter) Ripe(context.Context, ingest.Hash, string, int64, int) ([]ingest.Ripe, error) {
 	return nil, nil
 }
 

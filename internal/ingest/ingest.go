@@ -138,13 +138,13 @@ type Ledger interface {
 
 // Sweeper finds groups of waiting blocks that need a decision.
 type Sweeper interface {
-	// Ripe returns up to limit groups that wait and have all their indexes, or
-	// whose newest block is from before expired (log time, seconds since
-	// 1970), and deletes waiting blocks of records that are known; those of
-	// records that the selection's filter left out become [WaitFiltered], and
-	// go when they have expired. It may return fewer, but not none, to save
-	// memory.
-	Ripe(ctx context.Context, selection Hash, expired int64, limit int) ([]Ripe, error)
+	// Ripe returns up to limit groups that wait and have all their indexes, of
+	// one machine if syshost is not empty, or whose newest block is from before
+	// expired (log time, seconds since 1970), of any machine, and deletes waiting
+	// blocks of records that are known; those of records that the selection's
+	// filter left out become [WaitFiltered], and go when they have expired. It may
+	// return fewer, but not none, to save memory.
+	Ripe(ctx context.Context, selection Hash, syshost string, expired int64, limit int) ([]Ripe, error)
 	// Unsigned returns up to limit groups without a CRC whose blocks are
 	// [Waiting], those behind a group, in their order. It may return fewer, but
 	// not none, to save memory.
@@ -350,7 +350,7 @@ func (in *Ingester) Sweep(ctx context.Context) error {
 		return err
 	}
 	for {
-		ripe, err := in.store.Ripe(ctx, in.c.selected, expired, sweepGroups)
+		ripe, err := in.store.Ripe(ctx, in.c.selected, in.opts.Syshost, expired, sweepGroups)
 		if err != nil {
 			return &StoreError{err}
 		}

@@ -127,7 +127,9 @@ func TestFilterBetween(t *testing.T) {
 // killed is the store of an ingester that does not come to a sweep.
 type killed struct{ lateStore }
 
-func (killed) Ripe(context.Context, ingest.Hash, int64, int) ([]ingest.Ripe, error) { return nil, nil }
+func (killed) Ripe(context.Context, ingest.Hash, string, int64, int) ([]ingest.Ripe, error) {
+	return nil, nil
+}
 
 // TestFilterSweepsOthers has two ingesters leave a half each, which a run under a
 // filter sweeps: the record is left for a run without one.
@@ -154,6 +156,43 @@ func TestFilterSweepsOthers(t *testing.T) {
 	if got := s.count("SELECT COUNT(*) FROM ingest_block"); got != 0 {
 		t.Errorf("%d blocks are left", got)
 	}
+}
+
+// TestMachineSweepsOthers has two ingesters of one machine leave a half each, which a
+// run for another machine sweeps: what is stored of them is for the filter of the first.
+func TestMachineSweepsOthers(t *testing.T) {
+	s := newSite(t)
+	l := runLines(t, 1)
+	one, two := s.file("1.log", join(l[:2])), s.file("2.log", join(l[2:]))
+	read := func(file string, before func()) {
+		o := s.opts
+		o.Syshost = "rios"
+		skipAlice(t)(&o)
+		if err := ingest.New(killed{lateStore{s.DB, before}}, o).Run(t.Context(), []string{file}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(one, func() { read(two, func() {}) })
+	s.wantWaiting("two halves", 1)
+	machine := func(name string, more ...func(*ingest.Options)) ingest.Stats {
+		return s.with(func(o *ingest.Options) {
+			o.Syshost = name
+			for _, change := range more {
+				change(o)
+			}
+		})
+	}
+	if stats := machine("vela"); stats.Records.Total() > 0 {
+		t.Errorf("for another machine: records %+v, want none", stats.Records)
+	}
+	s.wantRows("for another machine", map[string]int64{})
+	s.wantWaiting("for another machine", 1)
+	if stats := machine("rios", skipAlice(t)); stats.Records.Filtered != 1 {
+		t.Errorf("for the machine: records %+v, want one filtered", stats.Records)
+	}
+	s.wantWaiting("for the machine", 0)
+	machine("rios")
+	s.wantRows("for the machine without the filter", map[string]int64{"xalt_run": 1})
 }
 
 // TestFilteredBlocksGo reads a record in two halves through the only filter there

@@ -157,7 +157,7 @@ func TestBuryWhatWasSeen(t *testing.T) {
 		if got, want := write(b), (ingest.Outcome{NewDead: 1, Spared: 1, SparedBlocks: 2}); got != want {
 			t.Errorf("with a block that was not seen: %+v, want %+v", got, want)
 		}
-		ripe, err := db.Ripe(t.Context(), ingest.Hash{}, 0, 10)
+		ripe, err := db.Ripe(t.Context(), ingest.Hash{}, "", 0, 10)
 		if err != nil || len(ripe) != 1 || ripe[0].Blocks != 3 || ripe[0].State != ingest.Waiting {
 			t.Errorf("the sweep finds %+v, %v, want a group of 3 blocks that wait", ripe, err)
 		}

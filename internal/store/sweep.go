@@ -13,11 +13,11 @@ import (
 )
 
 // Ripe finds groups that need a decision; see [ingest.Sweeper].
-func (db *DB) Ripe(ctx context.Context, selection ingest.Hash, expired int64, limit int) ([]ingest.Ripe, error) {
-	return read(ctx, db, "sweep waiting blocks", func() ([]ingest.Ripe, error) { return db.ripe(ctx, selection, expired, limit) })
+func (db *DB) Ripe(ctx context.Context, selection ingest.Hash, syshost string, expired int64, limit int) ([]ingest.Ripe, error) {
+	return read(ctx, db, "sweep waiting blocks", func() ([]ingest.Ripe, error) { return db.ripe(ctx, selection, syshost, expired, limit) })
 }
 
-func (db *DB) ripe(ctx context.Context, selection ingest.Hash, expired int64, limit int) ([]ingest.Ripe, error) {
+func (db *DB) ripe(ctx context.Context, selection ingest.Hash, syshost string, expired int64, limit int) ([]ingest.Ripe, error) {
 	// Of all tables that of identities is the longest: it must not be gone through.
 	_, err := db.exec(ctx, db.sql, `DELETE FROM ingest_block WHERE crc IS NOT NULL AND EXISTS
 (SELECT 1 FROM ingest_identity i WHERE i.id = ingest_block.group_id AND i.fate <> ?)`, int(ingest.FateFiltered))
@@ -36,12 +36,13 @@ func (db *DB) ripe(ctx context.Context, selection ingest.Hash, expired int64, li
 	if err != nil {
 		return nil, err
 	}
-	// What was filtered under another selection is decided again under this one. It is
-	// asked by COUNT, because PostgreSQL may answer EXISTS with all that was filtered.
+	// Whoever reads another machine's log may have another filter. What was filtered
+	// under another selection is decided again under this one. It is asked by COUNT,
+	// because PostgreSQL may answer EXISTS with all that was filtered.
 	return db.someGroups(ctx, `SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE state <> ? AND NOT (state = ? AND
 (SELECT COUNT(*) FROM ingest_identity i WHERE i.id = ingest_block.group_id AND i.fate = ? AND i.selection = ?) > 0) GROUP BY group_id
-HAVING COUNT(DISTINCT idx) = MAX(nb) OR MAX(seen) < ? AND MAX(seen) > 0 ORDER BY group_id LIMIT ?`,
-		int(ingest.WaitDead), int(ingest.WaitFiltered), int(ingest.FateFiltered), selection[:], expired, limit)
+HAVING COUNT(DISTINCT idx) = MAX(nb) AND MAX(CASE WHEN syshost = ? THEN 1 ELSE 0 END) >= ? OR MAX(seen) < ? AND MAX(seen) > 0 ORDER BY group_id LIMIT ?`,
+		int(ingest.WaitDead), int(ingest.WaitFiltered), int(ingest.FateFiltered), selection[:], []byte(syshost), boolInt(syshost != ""), expired, limit)
 }
 
 // Unsigned finds groups without a CRC; see [ingest.Sweeper].
