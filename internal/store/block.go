@@ -143,7 +143,7 @@ func (db *DB) waiting(ctx context.Context, ids []xalt.Identity, limit int) ([][]
 	}
 	parts := make([][]xalt.Part, len(ids))
 	sizes := make(map[xalt.Identity]int64)
-	err := in(ctx, db, db.sql, "SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE group_id IN (%s) GROUP BY group_id", ids, identityArg, func(rows *sql.Rows) error {
+	err := in(ctx, db, db.sql, "SELECT group_id, "+blockBytes+" FROM ingest_block WHERE group_id IN (%s) GROUP BY group_id", ids, identityArg, func(rows *sql.Rows) error {
 		var id []byte
 		var size int64
 		if err := rows.Scan(&id, &size); err != nil {
@@ -188,6 +188,10 @@ func (db *DB) waiting(ctx context.Context, ids []xalt.Identity, limit int) ([][]
 	return parts, err
 }
 
+// blocksAtOnce is how many blocks are inserted at once: the rows of short ones take more
+// than the blocks themselves.
+const blocksAtOnce = 4096
+
 var blockColumns = []string{"group_id", "idx", "copy", "state", "version", "kind", "syshost", "key", "crc", "nb", "epoch", "seen", "source", "line", "value"}
 
 // writeBlocks adds and removes waiting blocks.
@@ -208,6 +212,8 @@ func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
 	if err != nil {
 		return err
 	}
+	columns := append([]string(nil), blockColumns...)
+	columns[7] = w.db.dialect.types.Quote("key")
 	var rows [][]any
 	var late []xalt.Identity // a block that comes late brings the whole group back to life
 	for _, wait := range b.Wait {
@@ -220,6 +226,12 @@ func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
 			crc = int(g.CRC)
 		}
 		for _, p := range wait.Parts {
+			if len(rows) == blocksAtOnce {
+				if err := w.db.insert(ctx, w.tx, "ingest_block", columns, rows, ""); err != nil {
+					return err
+				}
+				rows = rows[:0]
+			}
 			rows = append(rows, []any{
 				g.ID[:], p.Index, next[blockPlace{g.ID, p.Index}], int(wait.State), g.Version, []byte(g.Kind), []byte(g.Syshost), []byte(g.Key), crc,
 				g.Count, g.Epoch, wait.Seen, wait.Source, p.Line, notNil(p.Value),
@@ -227,8 +239,6 @@ func (w *writer) writeBlocks(ctx context.Context, b *ingest.Batch) error {
 			next[blockPlace{g.ID, p.Index}]++
 		}
 	}
-	columns := append([]string(nil), blockColumns...)
-	columns[7] = w.db.dialect.types.Quote("key")
 	if err := w.db.insert(ctx, w.tx, "ingest_block", columns, rows, ""); err != nil {
 		return err
 	}

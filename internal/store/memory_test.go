@@ -269,3 +269,28 @@ func TestMemoryOfVariants(t *testing.T) {
 		}
 	})
 }
+
+// TestMemoryOfShortBlocks reads very many blocks of a few bytes with one place in one
+// record: each takes more than its bytes.
+func TestMemoryOfShortBlocks(t *testing.T) {
+	const blocks = 500_000
+	for version, value := range map[int]string{3: "", 4: "%d"} { // copies that count, and variants
+		t.Run(fmt.Sprintf("version %d", version), func(t *testing.T) {
+			b := xalt.Block{Version: version, Kind: []byte("run"), Syshost: []byte("rios"), Key: []byte("run_fini_short"), HasCRC: version > 3, Count: 2}
+			log := writeLog(t, func(w *bufio.Writer) {
+				for n := range blocks {
+					if value != "" {
+						b.Value = fmt.Appendf(b.Value[:0], value, n)
+					}
+					writeBlock(w, &b)
+				}
+			})
+			db := openLarge(t)
+			wantMemory(t, "blocks", 240, 30, func() {
+				if got := db.read(t, log); got.Blocks.Dead != blocks || got.Records.Dead != 1 || got.NewDead != 1 {
+					t.Errorf("%+v, want all blocks dead in one letter", got)
+				}
+			})
+		})
+	}
+}

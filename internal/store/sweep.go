@@ -39,7 +39,7 @@ func (db *DB) ripe(ctx context.Context, selection ingest.Hash, syshost string, e
 	// Whoever reads another machine's log may have another filter. What was filtered
 	// under another selection is decided again under this one. It is asked by COUNT,
 	// because PostgreSQL may answer EXISTS with all that was filtered.
-	return db.someGroups(ctx, `SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE state <> ? AND NOT (state = ? AND
+	return db.someGroups(ctx, `SELECT group_id, `+blockBytes+` FROM ingest_block WHERE state <> ? AND NOT (state = ? AND
 (SELECT COUNT(*) FROM ingest_identity i WHERE i.id = ingest_block.group_id AND i.fate = ? AND i.selection = ?) > 0) GROUP BY group_id
 HAVING COUNT(DISTINCT idx) = MAX(nb) AND MAX(CASE WHEN syshost = ? THEN 1 ELSE 0 END) >= ? OR MAX(seen) < ? AND MAX(seen) > 0 ORDER BY group_id LIMIT ?`,
 		int(ingest.WaitDead), int(ingest.WaitFiltered), int(ingest.FateFiltered), selection[:], []byte(syshost), boolInt(syshost != ""), expired, limit)
@@ -48,7 +48,7 @@ HAVING COUNT(DISTINCT idx) = MAX(nb) AND MAX(CASE WHEN syshost = ? THEN 1 ELSE 0
 // Unsigned finds groups without a CRC; see [ingest.Sweeper].
 func (db *DB) Unsigned(ctx context.Context, after xalt.Identity, limit int) ([]ingest.Ripe, error) {
 	return read(ctx, db, "sweep waiting blocks without a CRC", func() ([]ingest.Ripe, error) {
-		return db.someGroups(ctx, `SELECT group_id, SUM(LENGTH(value)) FROM ingest_block WHERE state = ? AND crc IS NULL AND group_id > ?
+		return db.someGroups(ctx, `SELECT group_id, `+blockBytes+` FROM ingest_block WHERE state = ? AND crc IS NULL AND group_id > ?
 GROUP BY group_id ORDER BY group_id LIMIT ?`, int(ingest.Waiting), after[:], limit)
 	})
 }
@@ -125,6 +125,10 @@ func addBlock(found map[xalt.Identity]*ingest.Ripe, rows *sql.Rows) error {
 	return nil
 }
 
+// blockBytes is about what the blocks of a group take in memory, which of short ones
+// is more than their values.
+const blockBytes = "SUM(LENGTH(value) + 96)"
+
 // leastRoom is what the blocks of any group may take, in bytes, however little a
 // record of them needs.
 const leastRoom = 8 << 20
@@ -137,15 +141,15 @@ func (db *DB) fits(ctx context.Context, id xalt.Identity, size int64, limit int)
 		return true, nil
 	}
 	var one int64
-	err := db.row(ctx, db.sql, "SELECT SUM(longest) FROM (SELECT MAX(LENGTH(value)) AS longest FROM ingest_block WHERE group_id = ? GROUP BY idx) t", []any{id[:]}, &one)
-	return size <= 2*min(one, int64(limit)), err
+	err := db.row(ctx, db.sql, "SELECT SUM(longest + 96) FROM (SELECT MAX(LENGTH(value)) AS longest FROM ingest_block WHERE group_id = ? GROUP BY idx) t", []any{id[:]}, &one)
+	return size <= 2*min(one, int64(limit)+leastRoom), err
 }
 
 // Outgrown returns groups that are too large to be read; see [ingest.Sweeper].
 func (db *DB) Outgrown(ctx context.Context, limit int) ([]ingest.Outgrown, error) {
 	return read(ctx, db, "look for outgrown groups", func() ([]ingest.Outgrown, error) {
 		sizes := make(map[xalt.Identity]int64)
-		err := db.query(ctx, db.sql, "SELECT group_id, SUM(LENGTH(value)) FROM ingest_block GROUP BY group_id HAVING SUM(LENGTH(value)) > ?", []any{leastRoom}, func(rows *sql.Rows) error {
+		err := db.query(ctx, db.sql, "SELECT group_id, "+blockBytes+" FROM ingest_block GROUP BY group_id HAVING "+blockBytes+" > ?", []any{leastRoom}, func(rows *sql.Rows) error {
 			var id []byte
 			var size int64
 			err := rows.Scan(&id, &size)
