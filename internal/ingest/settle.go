@@ -45,9 +45,11 @@ func (c *collector) settle(ctx context.Context, open []*collected) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	stored, err := c.store.Waiting(ctx, ids, c.opts.Limits.Record)
-	if err != nil {
-		return 0, err
+	stored := make([][]xalt.Part, len(open))
+	if c.batch.bytes <= 2*c.opts.BatchBytes { // else the sweep completes them, some at a time
+		if stored, err = c.store.Waiting(ctx, ids, c.opts.Limits.Record); err != nil {
+			return 0, err
+		}
 	}
 	for i, g := range open[:len(stored)] {
 		delete(c.groups, g.ID)

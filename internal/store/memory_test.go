@@ -294,3 +294,32 @@ func TestMemoryOfShortBlocks(t *testing.T) {
 		})
 	}
 }
+
+// TestMemoryOfJoined reads most of many records first, and the little that they lack
+// then: no more of them are completed at once than a batch may hold.
+func TestMemoryOfJoined(t *testing.T) {
+	const runs, size = 6000, 30_000
+	log := writeLog(t, func(w *bufio.Writer) {
+		var rest []xalt.Block
+		for n := range runs {
+			uuid := fmt.Sprintf("%08x-0000-4000-8000-000000000000", n)
+			text := fmt.Sprintf(`{"crc":"0x0000","cmdlineA":["a.out"],"hash_id":"faf1","libA":[],"envT":{"A":"%0*d"},`+
+				`"userT":{"syshost":"rios","run_uuid":"%s","exec_path":"/home/u/a.out","user":"alice"},"userDT":{"start_time":1795000000.25}}`, size, n, uuid)
+			blocks, err := xalt.Split(xalt.KindRun, "rios", "run_strt_"+uuid, []byte(text), size)
+			if err != nil || len(blocks) != 2 {
+				t.Fatalf("%d blocks, %v", len(blocks), err)
+			}
+			writeBlock(w, &blocks[0])
+			rest = append(rest, blocks[1])
+		}
+		for i := range rest {
+			writeBlock(w, &rest[i])
+		}
+	})
+	db := openLarge(t)
+	wantMemory(t, "runs", 180, 30, func() {
+		if got := db.read(t, log); got.Records.Stored != runs || got.Blocks.Used != 2*runs || got.Blocks.Waiting != 0 {
+			t.Errorf("%+v, want all runs stored", got)
+		}
+	})
+}
