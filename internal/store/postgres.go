@@ -243,6 +243,7 @@ func classifyPostgres(err error) errorClass {
 	switch {
 	case pg.Code == "40001", pg.Code == "40P01", pg.Code == "55P03", pg.Code == "57P01", pg.Code == "57P02", pg.Code == "57P03",
 		pg.Code == "57P05", pg.Code == "25P03", // idle_session_timeout, idle_in_transaction_session_timeout
+		pg.Code == "55000" && pg.File == "parallel.c", // a process that helped with a query is lost, as in a crash
 		pg.Code == "25006", pg.Code[:2] == "08", pg.Code == "53300":
 		return transient
 	case pg.Code[:2] == "22", pg.Code[:2] == "23", pg.Code == "54000":

@@ -23,6 +23,11 @@ func TestClassify(t *testing.T) {
 			t.Errorf("PostgreSQL's %s is of class %d, want %d", code, got, want)
 		}
 	}
+	for file, want := range map[string]errorClass{"parallel.c": transient, "execMain.c": fatal} { // of object_not_in_prerequisite_state
+		if got := classifyPostgres(&pgconn.PgError{Code: "55000", File: file}); got != want {
+			t.Errorf("PostgreSQL's 55000 of %s is of class %d, want %d", file, got, want)
+		}
+	}
 	for number, want := range map[uint16]errorClass{
 		1203: transient, // ER_TOO_MANY_USER_CONNECTIONS
 		1226: transient, // ER_USER_LIMIT_REACHED
