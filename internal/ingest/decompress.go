@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -55,7 +56,7 @@ func decompress(r *bufio.Reader) (io.Reader, string, func(), error) {
 		if bytes.HasPrefix(head, m.bytes) {
 			z, release, err := m.open(r)
 			if err != nil {
-				return nil, "", func() {}, fmt.Errorf("%w (%s): %w", ErrDamaged, m.name, err)
+				return nil, "", func() {}, damage(m.name, err)
 			}
 			return damageReader{z, m.name}, m.name, release, nil
 		}
@@ -116,10 +117,19 @@ type damageReader struct {
 func (d damageReader) Read(p []byte) (int, error) {
 	n, err := d.z.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%w (%s): %w", ErrDamaged, d.name, err)
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("%w (%s): cut off", ErrDamaged, d.name)
+		err = damage(d.name, err)
 	}
 	return n, err
+}
+
+// damage makes a decompressor's error one of damage, unless it is the file's: the rest
+// of that may be there the next time.
+func damage(name string, err error) error {
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return err
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w (%s): cut off", ErrDamaged, name)
+	}
+	return fmt.Errorf("%w (%s): %w", ErrDamaged, name, err)
 }

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -295,6 +297,24 @@ func TestDecompressCut(t *testing.T) {
 		got, _, err := unpack(data[:len(data)*9/10])
 		if !errors.Is(err, ErrDamaged) || !strings.HasPrefix(text, string(got)) || len(got) < len(text)/4 {
 			t.Errorf("%s: %d of %d bytes, %v, want a good part and ErrDamaged", name, len(got), len(text), err)
+		}
+	}
+}
+
+// TestDecompressUnreadable wants a file that cannot be read on not to be called damaged.
+func TestDecompressUnreadable(t *testing.T) {
+	lost := &fs.PathError{Op: "read", Path: "x.log.gz", Err: syscall.EIO}
+	for name, pack := range packers {
+		data := pack(t, plainText)
+		for n := 6; n < len(data); n++ {
+			r, _, release, err := decompress(bufio.NewReader(io.MultiReader(bytes.NewReader(data[:n]), iotest.ErrReader(lost))))
+			if err == nil {
+				_, err = io.ReadAll(r)
+			}
+			release()
+			if !errors.Is(err, syscall.EIO) || errors.Is(err, ErrDamaged) {
+				t.Errorf("%s: after %d bytes: %v, want the file's error and no damage", name, n, err)
+			}
 		}
 	}
 }
