@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"xaltpipe/internal/fileio"
 )
 
 // Following says how logs are followed; see [Ingester.Follow].
@@ -26,19 +28,24 @@ type Following struct {
 
 // How long a log that was renamed or deleted is still read, since its writer
 // may not know yet, for how long a file must not have changed that may be only
-// half made, and how often waiting blocks are swept.
+// half made, after what time one that could not be read is tried again though it
+// has not changed, and how often waiting blocks are swept.
 const (
 	leavingFor = time.Minute
 	wholeAfter = time.Minute
+	tryAgain   = time.Minute
 	sweepEvery = 10 * time.Minute
 )
 
 // followed is a log that is looked at again and again.
 type followed struct {
-	name string
-	file *os.File    // held open, so that the log stays within reach when it is renamed
-	seen os.FileInfo // as it was when it was read last; nil: never
-	left time.Time   // since when another file has its name; zero: none has
+	name   string
+	file   *os.File    // held open, so that the log stays within reach when it is renamed
+	is     os.FileInfo // which file it is
+	seen   os.FileInfo // as it was when it was read last; nil: never
+	err    error       // why it could not be read then
+	failed time.Time   // when that was
+	left   time.Time   // since when another file has its name; zero: none has
 }
 
 // Follow reads the files as they grow, and their older generations, through
@@ -147,9 +154,9 @@ func (in *Ingester) ends(err error) bool {
 func expand(paths []string, tell func(string, error)) []string {
 	var names []string
 	for _, path := range paths {
-		entries, err := os.ReadDir(path)
-		if err != nil { // a file, or not there
-			if _, err := os.Stat(path); err == nil {
+		info, err := os.Stat(path)
+		if err != nil || !info.IsDir() {
+			if err == nil {
 				names = append(names, path)
 			} else if !errors.Is(err, fs.ErrNotExist) {
 				tell(path, err)
@@ -157,6 +164,8 @@ func expand(paths []string, tell func(string, error)) []string {
 			names = append(names, generations(path)...)
 			continue
 		}
+		entries, err := os.ReadDir(path)
+		tell(path, err)
 		for _, entry := range entries {
 			if entry.Type().IsRegular() && !strings.HasPrefix(entry.Name(), ".") {
 				names = append(names, filepath.Join(path, entry.Name()))
@@ -194,22 +203,28 @@ func (in *Ingester) followLog(ctx context.Context, name string, logs map[string]
 		return fmt.Errorf("follow %s: it is not a regular file", name)
 	}
 	l := logs[name]
-	if l != nil && l.seen != nil && !os.SameFile(l.seen, info) {
-		// Renamed: its writer may still hold it.
+	if l != nil && !os.SameFile(l.is, info) {
+		// Renamed: its writer may still hold it. Whatever becomes of it, the name is
+		// another log's.
 		l.left = in.opts.Now()
 		*leaving = append(*leaving, l)
+		delete(logs, name)
 		if err := in.readOn(ctx, l, read); err != nil {
 			return err
 		}
 		l = nil
-		delete(logs, name)
 	}
 	if l == nil {
-		f, err := os.Open(name)
+		f, err := fileio.Regular(name)
 		if err != nil {
 			return err
 		}
-		l = &followed{name: name, file: f}
+		is, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return err
+		}
+		l = &followed{name: name, file: f, is: is}
 		logs[name] = l
 		in.stats.Sources++
 	}
@@ -222,19 +237,23 @@ func (in *Ingester) readOn(ctx context.Context, l *followed, read *int) error {
 	if err != nil {
 		return err
 	}
-	if l.seen != nil && info.Size() == l.seen.Size() && info.ModTime().Equal(l.seen.ModTime()) {
-		return nil
+	if l.seen != nil && info.Size() == l.seen.Size() && info.ModTime().Equal(l.seen.ModTime()) &&
+		(l.err == nil || in.opts.Now().Sub(l.failed) < tryAgain) {
+		return l.err
 	}
 	if compressSuffix.MatchString(l.name) && in.young(info) {
 		return nil // it may just be made
 	}
 	in.opened = in.opts.Now()
-	// What is written after this look changes size or time; what could not be
-	// read is tried again when it changes.
-	l.seen = info
+	// What is written after this look changes size or time.
+	l.seen, l.err, l.failed = info, nil, in.opts.Now()
 	*read++
 	// By its handle, as the name may be another file's by now.
-	return in.readAll(ctx, l.name, fmt.Sprintf("/proc/self/fd/%d", l.file.Fd()))
+	err = in.readAll(ctx, l.name, fmt.Sprintf("/proc/self/fd/%d", l.file.Fd()))
+	if !errors.Is(err, ErrDamaged) { // which only another content can change
+		l.err = err
+	}
+	return err
 }
 
 // lookedAt is a record file as it was when it was read, or left for later.
@@ -266,6 +285,7 @@ func (in *Ingester) followRecord(ctx context.Context, name string, records map[s
 	in.stats.Sources++
 	left, err := in.readRecord(ctx, name)
 	if err != nil {
+		delete(records, name)
 		return err
 	}
 	records[name] = lookedAt{info, left}

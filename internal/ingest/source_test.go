@@ -641,6 +641,39 @@ func TestFollowHalfRecordFile(t *testing.T) {
 	s.wantRows("at the end", map[string]int64{"xalt_run": 1, "dead_letter": 1})
 }
 
+// TestFollowUnreadable: a record file that could not be read is tried again.
+func TestFollowUnreadable(t *testing.T) {
+	s := newSite(t)
+	name := s.path("run.rios.2026_11_20_10_00_00_0001.alice.x." + uuid(1) + ".json")
+	if err := os.Symlink("/proc/self/mem", name); err != nil { // a regular file whose reading is an I/O error
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	opts := s.opts
+	opts.Stop = stop
+	var told []string
+	opts.Warn = func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
+	looks := 0
+	err := ingest.New(s.DB, opts).Follow(t.Context(), []string{name}, ingest.Following{
+		Interval: time.Millisecond,
+		Settings: func(*ingest.Options) bool { return false },
+		Looked: func(read int) {
+			if looks++; looks == 3 {
+				close(stop)
+			}
+			if read != 1 {
+				t.Errorf("look %d: %d are read, want 1", looks, read)
+			}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "input/output error") {
+		t.Errorf("told is %q, want the error once", told)
+	}
+}
+
 // TestStream reads standard input: its last line is whole without a newline.
 func TestStream(t *testing.T) {
 	s := newSite(t)
