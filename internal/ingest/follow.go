@@ -100,6 +100,9 @@ func (in *Ingester) Follow(ctx context.Context, paths []string, f Following) err
 		names := expand(paths, tell)
 		read := 0
 		for _, name := range names {
+			if in.opts.stopping() {
+				return nil // they may be many; what was read is stored
+			}
 			var err error
 			if recordFile.MatchString(filepath.Base(name)) {
 				err = in.followRecord(ctx, name, records, &read)

@@ -674,6 +674,40 @@ func TestFollowUnreadable(t *testing.T) {
 	}
 }
 
+// TestFollowStops: following ends between two of many logs, and misses nothing the
+// next time.
+func TestFollowStops(t *testing.T) {
+	s := newSite(t)
+	if err := os.Mkdir(s.path("logs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= 3; n++ {
+		s.file(fmt.Sprintf("logs/%d.log", n), runLog(t, n, n))
+	}
+	for _, want := range []int64{1, 3} {
+		stop := make(chan struct{})
+		opts := s.opts
+		opts.Stop = stop
+		once := sync.OnceFunc(func() { close(stop) })
+		if want == 1 {
+			opts.Progress = func(_, records int64) {
+				if records > 0 {
+					once()
+				}
+			}
+		}
+		err := ingest.New(s.DB, opts).Follow(t.Context(), []string{s.path("logs")}, ingest.Following{
+			Interval: time.Millisecond,
+			Settings: func(*ingest.Options) bool { return false },
+			Looked:   func(int) { once() },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.wantRows("stopped", map[string]int64{"xalt_run": want})
+	}
+}
+
 // TestStream reads standard input: its last line is whole without a newline.
 func TestStream(t *testing.T) {
 	s := newSite(t)
