@@ -19,7 +19,8 @@ import (
 func (in *Ingester) readDirectory(ctx context.Context, dir string) error {
 	in.stats.Sources++
 	var unread []error
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	// A directory that a symbolic link names is one with a separator behind it only.
+	err := filepath.WalkDir(dir+string(filepath.Separator), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			unread = append(unread, err)
 			return nil
@@ -31,7 +32,7 @@ func (in *Ingester) readDirectory(ctx context.Context, dir string) error {
 		if in.stopped(err) != nil {
 			return err
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // or removed since it was listed
 			unread = append(unread, err)
 		}
 		if in.full() || in.opts.Now().Sub(in.opened) > in.opts.BatchTime {

@@ -487,10 +487,12 @@ func TestTotalSize(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(filepath.Join(dir, "a"), filepath.Join(dir, "link")); err != nil {
-		t.Fatal(err)
+	for link, target := range map[string]string{"link": "a", "dir": "."} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for files, want := range map[string]int64{"a b": 30, "link": 10, "missing": 0, "missing b": 20} {
+	for files, want := range map[string]int64{"a b": 30, "link": 10, "dir": 30, "missing": 0, "missing b": 20} {
 		var paths []string
 		for f := range strings.FieldsSeq(files) {
 			paths = append(paths, filepath.Join(dir, f))

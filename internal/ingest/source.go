@@ -481,14 +481,14 @@ func TotalSize(files []string) int64 {
 		if name == "-" {
 			return -1
 		}
+		if real, err := filepath.EvalSymlinks(name); err == nil {
+			name = real
+		}
 		err := filepath.WalkDir(name, func(_ string, entry fs.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
 			info, err := entry.Info()
-			if err == nil && info.Mode()&os.ModeSymlink != 0 {
-				info, err = os.Stat(name)
-			}
 			if err == nil && info.Mode().IsRegular() {
 				total += info.Size()
 			}

@@ -553,6 +553,21 @@ func TestRecordFiles(t *testing.T) {
 	wantStats(t, "too large", stats.Blocks, ingest.Blocks{Dead: 1})
 }
 
+// TestRecordFilesAway reads a directory by a symbolic link, from which a file is removed
+// meanwhile: it is not missed.
+func TestRecordFilesAway(t *testing.T) {
+	s := newSite(t)
+	if err := errors.Join(os.Mkdir(s.path("json"), 0o700), os.Symlink("json", s.path("link"))); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for n := 1; n <= 3; n++ {
+		names = append(names, s.file(fmt.Sprintf("json/run.rios.2026_11_20_10_00_00_%04d.alice.x.%s.json", n, uuid(n)), runText(n)))
+	}
+	stats := s.with(func(o *ingest.Options) { o.Progress = func(int64, int64) { os.Remove(names[1]) } }, s.path("link"))
+	wantStats(t, "two are left", stats.Records, ingest.Records{Stored: 2})
+}
+
 // written makes a file one that was written some time ago.
 func (s *site) written(file string, ago time.Duration) {
 	s.t.Helper()
