@@ -14,7 +14,8 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// The first bytes of compressed files.
+// The first bytes of compressed files. What has no reader is refused: taken for a plain
+// log it would be one of other programs' lines, and complete.
 var magic = []struct {
 	name  string
 	bytes []byte
@@ -39,7 +40,16 @@ var magic = []struct {
 	{"bzip2", []byte("BZh"), func(r io.Reader) (io.Reader, func(), error) {
 		return bzip2.NewReader(r), func() {}, nil
 	}},
+	{"lz4", []byte{0x04, 0x22, 0x4d, 0x18}, nil},
+	{"lzip", []byte("LZIP"), nil},
+	{"lzma", []byte{0x5d, 0, 0}, nil},
+	{"compress", []byte{0x1f, 0x9d}, nil},
+	{"zip", []byte("PK\x03\x04"), nil},
 }
+
+// skippable begins, but for the lower half of its first byte, a frame that readers of
+// zstd pass over. pzstd writes one in front.
+var skippable = []byte{0x50, 0x2a, 0x4d, 0x18}
 
 // ErrDamaged is wrapped by the error of reading a compressed source that is
 // cut off or broken. What stood before the damage has been read.
@@ -52,8 +62,14 @@ func decompress(r *bufio.Reader) (io.Reader, string, func(), error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, "", func() {}, err
 	}
+	if len(head) >= len(skippable) && head[0]&0xf0 == skippable[0] && bytes.Equal(head[1:len(skippable)], skippable[1:]) {
+		head = []byte{0x28, 0xb5, 0x2f, 0xfd}
+	}
 	for _, m := range magic {
 		if bytes.HasPrefix(head, m.bytes) {
+			if m.open == nil {
+				return nil, "", func() {}, fmt.Errorf("compressed by %s, which is not read: decompress it first", m.name)
+			}
 			z, release, err := m.open(r)
 			if err != nil {
 				return nil, "", func() {}, damage(m.name, err)

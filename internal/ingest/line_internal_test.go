@@ -320,7 +320,7 @@ func TestDecompressUnreadable(t *testing.T) {
 }
 
 func TestDecompressPlain(t *testing.T) {
-	for _, text := range []string{"", "a", "BZ", "\x1f", "\x1fa\n", "PK\x03\x04", plainText} {
+	for _, text := range []string{"", "a", "BZ", "\x1f", "\x1fa\n", "PK\n", "P*M\n", plainText} {
 		if got, name, err := unpack([]byte(text)); string(got) != text || name != "" || err != nil {
 			t.Errorf("%q: %q as %q, %v", text, got, name, err)
 		}
@@ -329,6 +329,23 @@ func TestDecompressPlain(t *testing.T) {
 		t.Errorf("unreadable: %v, want its error", err)
 	} else {
 		release()
+	}
+}
+
+// TestDecompressOther refuses what it cannot decompress. pzstd's frame of the size is
+// none of the content.
+func TestDecompressOther(t *testing.T) {
+	for name, text := range map[string]string{
+		"lz4": "\x04\x22\x4d\x18\x64\x40", "lzip": "LZIP\x01\x14", "lzma": "\x5d\x00\x00\x80\x00\xff", "compress": "\x1f\x9d\x90\x6f\xdc",
+		"zip": "PK\x03\x04\x14\x00",
+	} {
+		if got, as, err := unpack([]byte(text)); err == nil || !strings.Contains(err.Error(), "compressed by "+name) {
+			t.Errorf("%s: %q as %q, %v, want an error that names it", name, got, as, err)
+		}
+	}
+	pzstd := "\x50\x2a\x4d\x18\x04\x00\x00\x00\x16\x00\x00\x00" + string(packers["zstd"](t, plainText))
+	if got, as, err := unpack([]byte(pzstd)); string(got) != plainText || as != "zstd" || err != nil {
+		t.Errorf("pzstd: %q as %q, %v", got, as, err)
 	}
 }
 
