@@ -183,11 +183,7 @@ func (f *follower) metrics(s *ingest.Stats, status int) {
 	if f.r.metrics == "" {
 		return
 	}
-	pending, err := f.db.CountPending(context.Background())
-	if err == nil {
-		err = writeMetrics(f.r.metrics, s, pending, status, time.Now())
-	}
-	if err != nil {
+	if err := tellMetrics(context.Background(), f.db, f.r.metrics, s, status); err != nil {
 		note(f.stderr, "%v", err)
 	}
 }

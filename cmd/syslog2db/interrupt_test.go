@@ -120,9 +120,13 @@ func TestInterruptedOpen(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, stderr := startCommand(t, dir, nil, "-q", fifo)
+	c, stderr := startCommand(t, dir, nil, "-q", "--metrics-file", "m.prom", fifo)
 	eventually(t, "opening of the FIFO", func() bool { return opened(c, fifo) })
 	interrupted(t, c, stderr, syscall.SIGTERM)
+	metrics, err := os.ReadFile(filepath.Join(dir, "m.prom"))
+	if err != nil || !strings.Contains(string(metrics), "xaltpipe_last_exit_status 1\n") || strings.Contains(stderr.String(), "waiting records") {
+		t.Errorf("%v, metrics %q, it said %q; want the exit status to be told", err, metrics, stderr)
+	}
 }
 
 // TestPipeForFile: what must be read again, or whole, is not waited for.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,10 +12,22 @@ import (
 
 	"xaltpipe/internal/cli"
 	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/store"
 )
 
+// tellMetrics writes the metrics of a run, also of one that a signal or the database has
+// ended: they are what tells of that.
+func tellMetrics(ctx context.Context, db *store.DB, file string, s *ingest.Stats, status int) error {
+	pending, err := db.CountPending(context.WithoutCancel(ctx))
+	if err != nil {
+		pending, status = -1, max(status, cli.Failed)
+	}
+	return errors.Join(err, writeMetrics(file, s, pending, status, time.Now()))
+}
+
 // writeMetrics writes a run's counters in Prometheus's text format, by way of
-// a temporary file, because node_exporter may read at any instant.
+// a temporary file, because node_exporter may read at any instant. pending is
+// negative if nobody knows it.
 func writeMetrics(file string, s *ingest.Stats, pending int64, status int, now time.Time) error {
 	var b bytes.Buffer
 	gauge := func(name, help string) {
@@ -29,8 +43,10 @@ func writeMetrics(file string, s *ingest.Stats, pending int64, status int, now t
 	}
 	gauge("last_success_timestamp_seconds", "When syslog2db last stored all it could.")
 	fmt.Fprintf(&b, "xaltpipe_last_success_timestamp_seconds %d\n", last)
-	gauge("pending_records", "Records that wait for the rest of their blocks.")
-	fmt.Fprintf(&b, "xaltpipe_pending_records %d\n", pending)
+	if pending >= 0 {
+		gauge("pending_records", "Records that wait for the rest of their blocks.")
+		fmt.Fprintf(&b, "xaltpipe_pending_records %d\n", pending)
+	}
 	for _, group := range []struct {
 		name, help string
 		values     []labelled

@@ -89,11 +89,7 @@ func read(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	s := in.Stats()
 	status := exitStatus(&s, readErr)
 	if r.metrics != "" {
-		pending, err := db.CountPending(ctx)
-		if err == nil {
-			err = writeMetrics(r.metrics, &s, pending, status, time.Now())
-		}
-		if err != nil {
+		if err := tellMetrics(ctx, db, r.metrics, &s, status); err != nil {
 			note(stderr, "%v", err)
 			status = max(status, cli.Failed)
 		}
