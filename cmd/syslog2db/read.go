@@ -60,7 +60,7 @@ func read(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	case !r.live && r.fs.Changed("interval"):
 		return cli.UsageError("--interval is for --follow")
 	}
-	if r.ignored != "" {
+	if r.ignored != "" && !r.quiet {
 		note(stderr, "--leftover_fn is ignored: incomplete records wait in the database, see syslog2db pending")
 	}
 	if r.live {
