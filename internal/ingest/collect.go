@@ -103,9 +103,7 @@ func (c *collector) addLine(ctx context.Context, p *messageParser, l line) error
 	n := &c.batch.counts
 	switch {
 	case l.unfinished:
-		n.Lines.Unfinished++
-		c.try(p, l)
-		return nil
+		return c.addUnfinished(ctx, p, l)
 	case l.long:
 		n.Lines.Long++
 		if _, ours := p.parse(l.text); ours {
@@ -135,16 +133,25 @@ func (c *collector) addLine(ctx context.Context, p *messageParser, l line) error
 	return c.addBlock(ctx, p, &b, m, l.number)
 }
 
-// try remembers the block in an unfinished line; see [collector.close].
-func (c *collector) try(p *messageParser, l line) {
+// addUnfinished takes in a line that may be half of one. Its block is remembered, see
+// [collector.tryTentative]; if nobody writes on, it waits like any other, because a CRC
+// tells it from a right one that may still come from elsewhere.
+func (c *collector) addUnfinished(ctx context.Context, p *messageParser, l line) error {
 	m, ours := p.parse(l.text)
 	var b xalt.Block
 	if !ours || l.long || xalt.ParseBlock(m.text, m.syshost, &b) != nil || c.unselected(&b) {
-		return
+		c.batch.counts.Lines.Unfinished++
+		return nil
 	}
+	if l.settled && b.HasCRC {
+		c.batch.counts.Lines.Block++
+		return c.addBlock(ctx, p, &b, m, l.number)
+	}
+	c.batch.counts.Lines.Unfinished++
 	b.Value = bytes.Clone(b.Value)
 	b.Kind, b.Syshost, b.Key = bytes.Clone(b.Kind), bytes.Clone(b.Syshost), bytes.Clone(b.Key)
 	c.tentative = &tentative{id: b.Identity(), block: b, line: l.number}
+	return nil
 }
 
 func (c *collector) unselected(b *xalt.Block) bool {

@@ -13,6 +13,7 @@ type line struct {
 	end        int64  // offset of the next line
 	long       bool   // longer than the limit: text is its beginning
 	unfinished bool   // the source ends, or breaks off, without a newline
+	settled    bool   // unfinished, and nobody has written on for long
 }
 
 // lineReader cuts a source into lines. Memory does not grow with the source or

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"xaltpipe/internal/fileio"
 	"xaltpipe/internal/xalt"
@@ -159,9 +160,13 @@ func (in *Ingester) broken(name string, err error) error {
 	return fmt.Errorf("read %s: %w", name, err)
 }
 
-// lines reads all lines; whole takes an unfinished last line for a whole one.
-// advance is called at commits and may be nil.
-func (in *Ingester) lines(ctx context.Context, r *lineReader, p *messageParser, whole bool, advance func() *Advance) error {
+// settledAfter is for how long a log must not have been written to until its last line
+// is not expected to be finished any more.
+const settledAfter = time.Hour
+
+// lines reads all lines; whole takes an unfinished last line for a whole one, settled
+// for one that stays as it is. advance is called at commits and may be nil.
+func (in *Ingester) lines(ctx context.Context, r *lineReader, p *messageParser, whole, settled bool, advance func() *Advance) error {
 	for n := 1; ; n++ {
 		l, err := r.next()
 		if errors.Is(err, io.EOF) {
@@ -176,6 +181,7 @@ func (in *Ingester) lines(ctx context.Context, r *lineReader, p *messageParser, 
 		if whole && errors.Is(r.err, io.EOF) { // not where it broke off
 			l.unfinished = false
 		}
+		l.settled = settled && l.unfinished && errors.Is(r.err, io.EOF)
 		if !l.unfinished {
 			in.c.batch.counts.Bytes += l.end - l.offset
 		}
@@ -196,6 +202,10 @@ func (in *Ingester) lines(ctx context.Context, r *lineReader, p *messageParser, 
 			}
 		}
 	}
+}
+
+func (in *Ingester) settled(info os.FileInfo) bool {
+	return in.opts.Now().Sub(info.ModTime()) > settledAfter
 }
 
 // openLog is a log that is open for reading, and how far it is known.
@@ -438,7 +448,7 @@ func (in *Ingester) readLog(ctx context.Context, name, path string) (again bool,
 		return last
 	}
 	parser := newMessageParser(o.info.ModTime().In(in.opts.Zone))
-	broken := in.lines(ctx, lines, parser, false, advance)
+	broken := in.lines(ctx, lines, parser, false, in.settled(o.info), advance)
 	if err := in.stopped(broken); err != nil {
 		return false, err
 	}

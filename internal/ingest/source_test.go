@@ -183,6 +183,58 @@ func TestLongUnfinishedLine(t *testing.T) {
 	}
 }
 
+// TestSettledLine reads logs that end within a line and to which nobody has written for
+// long: what is there of the line waits, so that they are complete, and takes nothing
+// from the whole line that comes later all the same.
+func TestSettledLine(t *testing.T) {
+	log, whole := runLog(t, 1, 1), runLog(t, 2, 2)
+	blocks := runLines(t, 2)
+	for name, tt := range map[string]struct {
+		text  string
+		fresh bool // when it was just written
+		lines ingest.Lines
+		want  ingest.Blocks
+	}{
+		"in a block":         {text: log + blocks[0] + blocks[1][:len(blocks[1])-50], lines: ingest.Lines{Block: 5}, want: ingest.Blocks{Used: 3, Waiting: 2}},
+		"in the last block":  {text: log + whole[:len(whole)-50], lines: ingest.Lines{Block: 6}, want: ingest.Blocks{Used: 3, Dead: 3}},
+		"behind a block":     {text: log + blocks[0] + blocks[1][:len(blocks[1])-1], lines: ingest.Lines{Block: 5}, want: ingest.Blocks{Used: 3, Waiting: 2}},
+		"behind a record":    {text: log + whole[:len(whole)-1], lines: ingest.Lines{Block: 6}, want: ingest.Blocks{Used: 6}},
+		"in a known record":  {text: log + log[:len(log)-50], lines: ingest.Lines{Block: 6}, want: ingest.Blocks{Used: 3, Repeated: 3}},
+		"in a header":        {text: log + whole[:60], lines: ingest.Lines{Block: 3, Unfinished: 1}, want: ingest.Blocks{Used: 3}},
+		"in another's line":  {text: log + "2026-11-20T10:00:00+00:00 vm cron", lines: ingest.Lines{Block: 3, Unfinished: 1}, want: ingest.Blocks{Used: 3}},
+		"which is not whole": {text: log + blocks[0] + blocks[1][:len(blocks[1])-50], fresh: true, lines: ingest.Lines{Block: 4, Unfinished: 1}, want: ingest.Blocks{Used: 3, Waiting: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.written(s.file("xalt.log", tt.text), 2*time.Hour)
+			s.written(s.file("copy.log.gz", zip(t, tt.text)), 2*time.Hour)
+			if tt.fresh {
+				s.written(s.path("xalt.log"), time.Second)
+				s.written(s.path("copy.log.gz"), time.Second)
+			}
+			stats := s.run(s.path("xalt.log"))
+			wantStats(t, "lines", stats.Lines, tt.lines)
+			wantStats(t, "blocks", stats.Blocks, tt.want)
+			for _, file := range []string{"xalt.log", "copy.log.gz"} {
+				again := s.run(s.path(file))
+				if again.Blocks.Repeated != again.Blocks.Total() || again.NewDead > 0 {
+					t.Errorf("%s again: %+v, want what is there to be repeated", file, again)
+				}
+				status, err := ingest.New(s.DB, s.opts).Status(t.Context(), s.path(file))
+				if err != nil || status.Complete() == tt.fresh {
+					t.Errorf("%s: %+v, %v, want it to be complete unless it was just written", file, status, err)
+				}
+			}
+			s.extend(s.path("xalt.log"), strings.TrimPrefix(log+whole, tt.text)+"\n"+whole)
+			s.written(s.path("xalt.log"), time.Second)
+			s.run(s.path("xalt.log"))
+			s.wantRows("written on", map[string]int64{"xalt_run": 2})
+			s.wantWaiting("written on", 0)
+			s.wantDead("written on")
+		})
+	}
+}
+
 // TestGrowsByteByByte reads a log after each few bytes that are added.
 func TestGrowsByteByByte(t *testing.T) {
 	s := newSite(t)

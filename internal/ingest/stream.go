@@ -24,7 +24,7 @@ func (in *Ingester) readStream(ctx context.Context, name string, r *fileio.Reade
 	defer release()
 	if broken == nil {
 		lines := newLineReader(src, in.opts.MaxLine, 0, 0, nil)
-		broken = in.lines(ctx, lines, newMessageParser(in.opts.Now().In(in.opts.Zone)), true, nil)
+		broken = in.lines(ctx, lines, newMessageParser(in.opts.Now().In(in.opts.Zone)), true, false, nil)
 	}
 	switch {
 	case errors.Is(s.ended, errStopped), s.ended != nil && errors.Is(s.ended, interrupted()): // what was read so far is stored
