@@ -45,24 +45,54 @@ func newLineReader(src io.Reader, limit int, offset, number int64, tee func([]by
 
 // next returns the next line, or io.EOF, or the source's error; what stands
 // before an error is handed out first.
+//
+// NULs before a line are none of its text: a log that was truncated under a writer that
+// does not append, or that lost its end in a crash, has any number of them there.
 func (r *lineReader) next() (line, error) {
-	scanned := r.start
+	scanned, begin := r.start, r.offset
+	var back func() // if NULs were passed over
 	for {
 		if i := bytes.IndexByte(r.buf[scanned:r.filled], '\n'); i >= 0 {
-			return r.take(scanned+i-r.start, 1, false), nil
+			l := r.take(scanned+i-r.start, 1, false)
+			l.offset = begin // also before NULs
+			return l, nil
 		}
 		scanned = r.filled
 		if scanned-r.start > r.limit+1 { // a "\r" may stand before the newline
-			return r.longLine()
+			nuls := scanned - r.start - len(bytes.TrimLeft(r.buf[r.start:scanned], "\x00"))
+			if nuls == 0 {
+				l := r.longLine()
+				if l.offset = begin; l.unfinished && back != nil {
+					back()
+				}
+				return l, nil
+			}
+			if back == nil {
+				r.flush()
+				back = r.marked()
+			}
+			r.skip(nuls)
 		}
 		if r.err != nil {
-			if r.filled > r.start {
-				return r.take(r.filled-r.start, 0, true), nil
+			if back == nil && r.filled == r.start {
+				return line{}, r.err
 			}
-			return line{}, r.err
+			l := r.take(r.filled-r.start, 0, true)
+			if l.offset = begin; back != nil {
+				back()
+			}
+			return l, nil
 		}
 		scanned -= r.fill()
 	}
+}
+
+// marked marks what tee has seen. Nothing is kept of a line until its end is known.
+func (r *lineReader) marked() (back func()) {
+	if r.mark == nil {
+		return func() {}
+	}
+	return r.mark()
 }
 
 // fill reads more; it returns by how much what is in the buffer moved down.
@@ -92,6 +122,9 @@ func (r *lineReader) take(length, newline int, unfinished bool) line {
 	r.start += length + newline
 	r.offset += int64(length + newline)
 	l.end = r.offset
+	if len(l.text) > 0 && l.text[0] == 0 {
+		l.text = bytes.TrimLeft(l.text, "\x00")
+	}
 	if n := len(l.text); n > 0 && l.text[n-1] == '\r' {
 		l.text = l.text[:n-1]
 	}
@@ -102,13 +135,10 @@ func (r *lineReader) take(length, newline int, unfinished bool) line {
 }
 
 // longLine hands out the beginning of a line and reads over the rest.
-func (r *lineReader) longLine() (line, error) {
+func (r *lineReader) longLine() line {
 	l := line{text: bytes.Clone(r.buf[r.start : r.start+r.limit]), number: r.number + 1, offset: r.offset, long: true}
 	r.flush()
-	back := func() {}
-	if r.mark != nil {
-		back = r.mark() // the line is not kept until its end is known
-	}
+	back := r.marked()
 	for {
 		if i := bytes.IndexByte(r.buf[r.start:r.filled], '\n'); i >= 0 {
 			r.skip(i + 1)
@@ -125,7 +155,7 @@ func (r *lineReader) longLine() (line, error) {
 		r.fill()
 	}
 	l.end = r.offset
-	return l, nil
+	return l
 }
 
 func (r *lineReader) skip(n int) {

@@ -44,7 +44,7 @@ var errBroken = errors.New("broken")
 
 func TestLineReader(t *testing.T) {
 	text := func(s string) []byte { return []byte(s) }
-	long := strings.Repeat("x", 30)
+	long, nuls := strings.Repeat("x", 30), strings.Repeat("\x00", 30)
 	for _, tt := range []struct {
 		name, input string
 		want        []line
@@ -56,6 +56,11 @@ func TestLineReader(t *testing.T) {
 		{"CRLF", "a\r\n\r\n", []line{{text: text("a"), number: 1, end: 3}, {text: text(""), number: 2, offset: 3, end: 5}}},
 		{"CR within", "a\rb\r\r\n", []line{{text: text("a\rb\r"), number: 1, end: 6}}},
 		{"NUL", "a\x00b\n", []line{{text: text("a\x00b"), number: 1, end: 4}}},
+		{"NULs before", "\x00\x00b\n", []line{{text: text("b"), number: 1, end: 4}}},
+		{"many NULs before", nuls + "b\r\nc\n", []line{{text: text("b"), number: 1, end: 33}, {text: text("c"), number: 2, offset: 33, end: 35}}},
+		{"many NULs and too long", nuls + long + "\n", []line{{text: text(long[:10]), number: 1, end: 61, long: true}}},
+		{"many NULs unfinished", nuls + "b", []line{{text: text("b"), number: 1, end: 31, unfinished: true}}},
+		{"NULs alone", "a\n" + nuls, []line{{text: text("a"), number: 1, end: 2}, {number: 2, offset: 2, end: 32, unfinished: true}}},
 		{"unfinished", "a\nbc", []line{{text: text("a"), number: 1, end: 2}, {text: text("bc"), number: 2, offset: 2, end: 4, unfinished: true}}},
 		{"at the limit", "0123456789\nb\n", []line{{text: text("0123456789"), number: 1, end: 11}, {text: text("b"), number: 2, offset: 11, end: 13}}},
 		{"at the limit with CR", "0123456789\r\nb\n", []line{{text: text("0123456789"), number: 1, end: 12}, {text: text("b"), number: 2, offset: 12, end: 14}}},
@@ -130,7 +135,7 @@ func checkLines(t *testing.T, input []byte, src io.Reader, limit int) {
 			whole = int(l.end)
 		}
 		text = bytes.TrimSuffix(text, []byte("\n"))
-		text = bytes.TrimSuffix(text, []byte("\r"))
+		text = bytes.TrimSuffix(bytes.TrimLeft(text, "\x00"), []byte("\r"))
 		if l.long != (len(text) > limit) && (!l.long || i != len(list)-1) {
 			t.Fatalf("line of %d bytes: long is %t", len(text), l.long)
 		}
@@ -156,8 +161,10 @@ func TestLineReaderChunks(t *testing.T) {
 	checkLines(t, input, bytes.NewReader(input), 2000)
 	checkLines(t, input, iotest.HalfReader(bytes.NewReader(input)), 2000)
 	checkLines(t, append(input, "unfinished"...), bytes.NewReader(append(input, "unfinished"...)), 2000)
-	input = append(input, bytes.Repeat([]byte("y"), 5*readSize)...) // too long, and unfinished
-	checkLines(t, input, iotest.HalfReader(bytes.NewReader(input)), 2000)
+	for _, c := range "\x00y" { // too long, and unfinished
+		input = append(input, bytes.Repeat([]byte{byte(c)}, 5*readSize)...)
+		checkLines(t, input, iotest.HalfReader(bytes.NewReader(input)), 2000)
+	}
 }
 
 func FuzzLineReader(f *testing.F) {
@@ -172,22 +179,28 @@ func FuzzLineReader(f *testing.F) {
 	})
 }
 
-// zeros is an endless line.
-type zeros struct{ left int }
+// endless is a line of one character.
+type endless struct {
+	c    byte
+	left int
+}
 
-func (z *zeros) Read(p []byte) (int, error) {
-	if z.left == 0 {
+func (e *endless) Read(p []byte) (int, error) {
+	if e.left == 0 {
 		return 0, io.EOF
 	}
-	n := min(len(p), z.left)
-	clear(p[:n])
-	z.left -= n
+	n := min(len(p), e.left)
+	for i := range p[:n] {
+		p[i] = e.c
+	}
+	e.left -= n
 	return n, nil
 }
 
-// TestLineReaderMemory reads one line of 256 MiB.
+// TestLineReaderMemory reads one line of 256 MiB, and so many NULs.
 func TestLineReaderMemory(t *testing.T) {
-	r := newLineReader(io.MultiReader(&zeros{256 << 20}, strings.NewReader("\nb\n")), 1000, 0, 0, func([]byte) {})
+	const most = 256 << 20
+	r := newLineReader(io.MultiReader(&endless{'x', most}, strings.NewReader("\n"), &endless{0, most}, strings.NewReader("b\n")), 1000, 0, 0, func([]byte) {})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	list, err := readLines(r)
