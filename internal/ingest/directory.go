@@ -106,7 +106,8 @@ func cutOff(kind xalt.Kind, text []byte) bool {
 }
 
 // young reports whether a file was written to so short a time ago that it may not be
-// whole yet.
+// whole yet. One that says so of the future for longer than clocks differ would be so
+// until then.
 func (in *Ingester) young(info os.FileInfo) bool {
-	return in.opts.Now().Sub(info.ModTime()) < wholeAfter
+	return in.opts.Now().Sub(info.ModTime()) < wholeAfter && info.ModTime().Unix() < in.opts.latest()
 }

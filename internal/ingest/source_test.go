@@ -652,6 +652,8 @@ func TestHalfRecordFile(t *testing.T) {
 	}
 	write(runText(2)[:300], time.Minute)
 	wantStats(t, "left as it is", s.run(s.path("json")).Records, ingest.Records{Dead: 1})
+	write(runText(3)[:300], -48*time.Hour)
+	wantStats(t, "from the future", s.run(s.path("json")).Records, ingest.Records{Dead: 1})
 	write("{}", 0)
 	wantStats(t, "no record", s.run(s.path("json")).Records, ingest.Records{Dead: 1})
 }
