@@ -304,10 +304,6 @@ func writeEscaped(b *strings.Builder, r rune) {
 		high, low := utf16.EncodeRune(r)
 		fmt.Fprintf(b, `\u%04x\u%04x`, high, low)
 	case r < ' ' || r > '~':
-		if r == 0x7F { // json.dumps leaves DEL as it is
-			b.WriteRune(r)
-			return
-		}
 		fmt.Fprintf(b, `\u%04x`, r)
 	default:
 		b.WriteRune(r)
@@ -317,7 +313,7 @@ func writeEscaped(b *strings.Builder, r rune) {
 var plainNumber = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$`)
 
 // toNumber reads a number, also one in a string. ok is false if there is none,
-// or if it is not finite.
+// or if it is not finite. Zero has no sign.
 func toNumber(v value) (f float64, ok bool) {
 	var text string
 	switch v := v.(type) {
@@ -330,5 +326,8 @@ func toNumber(v value) (f float64, ok bool) {
 		return 0, false
 	}
 	f, err := strconv.ParseFloat(text, 64)
+	if f == 0 {
+		f = 0
+	}
 	return f, err == nil && !math.IsInf(f, 0)
 }

@@ -136,8 +136,11 @@ func (l *link) decode(o object) error {
 	l.hash, l.program, l.path = resultT.text("hash_id"), resultT.text("link_program"), resultT.text("link_path")
 	l.cwd, l.user, l.syshost = resultT.text("wd"), resultT.text("build_user"), resultT.text("build_syshost")
 	l.line = unknown
-	if words, ok := o["link_line"].([]value); ok {
-		l.line = storable(strings.Join(texts(words), " "))
+	switch line := o["link_line"].(type) {
+	case []value:
+		l.line = storable(strings.Join(texts(line), " "))
+	case string:
+		l.line = storable(line)
 	}
 	l.objects = pairs(o["linkA"])
 	functions, _ := o["function"].([]value)
@@ -154,7 +157,7 @@ func (l *link) decode(o object) error {
 		return fmt.Errorf("%w: exec_path", errField)
 	}
 	l.execPath = storable(execPath)
-	if l.epoch, ok = time4(resultT["build_epoch"]); !ok {
+	if l.epoch, ok = toNumber(resultT["build_epoch"]); !ok || l.epoch < 1 || l.epoch > maxSeconds {
 		return fmt.Errorf("%w: build_epoch", errField)
 	}
 	return nil
@@ -178,31 +181,37 @@ func (o object) member(name string) object {
 	return m
 }
 
-// text returns a member that is a string in storable form, or the default.
+// text returns a member that is a string in storable form, a number or a word as
+// it is written, or the default.
 func (o object) text(name string) string {
-	if s, ok := o[name].(string); ok {
-		return storable(s)
+	switch v := o[name].(type) {
+	case string:
+		return storable(v)
+	case number:
+		return string(v)
+	case bool:
+		return fmt.Sprint(v)
 	}
 	return unknown
 }
 
-// optional returns a member that is a string, or nil.
+// optional returns a member's text, or nil if it is missing, null or empty.
 func (o object) optional(name string) *string {
-	if s, ok := o[name].(string); ok {
-		s = storable(s)
-		return &s
+	if o[name] == nil || o[name] == "" {
+		return nil
 	}
-	return nil
+	s := o.text(name)
+	return &s
 }
 
-// count returns a number that counts something: its whole part, or 0 if it is
-// missing, negative or beyond what a double counts exactly.
+// count returns a number that counts something, rounded, or 0 if it is missing,
+// negative or beyond what a double counts exactly.
 func (o object) count(name string) int64 {
 	f, ok := toNumber(o[name])
-	if !ok || f < 0 || f >= 1<<53 {
+	if !ok || f < 0 || f > 1<<53 {
 		return 0
 	}
-	return int64(f)
+	return int64(math.Round(f))
 }
 
 // seconds returns a duration or time to four decimals, or 0 if it is missing,
