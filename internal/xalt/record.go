@@ -191,6 +191,9 @@ func number64(v gjson.Result, low, high float64) (f float64, ok bool) {
 	if math.IsNaN(f) || f < low || f > high {
 		return 0, false
 	}
+	if f == 0 {
+		f = 0 // without a sign, which not every database keeps
+	}
 	return f, true
 }
 
@@ -235,8 +238,11 @@ func (d *noting) link(list []member) (*Link, error) {
 			line = m.value()
 		}
 	}
-	if l.LinkA == nil {
+	if !isList(l.LinkA) {
 		d.note("linkA")
+	}
+	if l.Functions != nil && !isList(l.Functions) { // mostly there are none
+		d.note("function")
 	}
 	if line.IsArray() {
 		l.LinkLine = strings.Join(DecodeNames(bytesOf(line.Raw)), " ")
@@ -244,6 +250,7 @@ func (d *noting) link(list []member) (*Link, error) {
 		l.LinkLine = d.string(line, "link_line")
 	} else {
 		d.note("link_line")
+		l.LinkLine = Unknown
 	}
 	var uuid, epoch gjson.Result
 	havePath := false
@@ -373,6 +380,8 @@ func (d *noting) skip(list []member) (*Skip, error) {
 	detach(&s.UUID, &s.Syshost, &s.User, &s.Role, &s.Program, &s.Reason)
 	return s, nil
 }
+
+func isList(raw []byte) bool { return len(raw) > 0 && raw[0] == '[' }
 
 // canonicalUUID returns a UUID in the form 8-4-4-4-12 in lower case.
 func canonicalUUID(s string) (string, bool) {

@@ -86,6 +86,8 @@ func TestDecodeRun(t *testing.T) {
 		{"hash_id is null", changed(t, `"faf1"`, "null"), func(r *xalt.Run) { r.HashID = unknown }, []string{"hash_id"}},
 		{"hash_id is a number", changed(t, `"faf1"`, "17"), func(r *xalt.Run) { r.HashID = "17" }, nil},
 		{"no libA", changed(t, `"libA":[["/lib/libc.so.6","0"]],`, ""), func(r *xalt.Run) { r.LibA = nil }, []string{"libA"}},
+		{"libA is null", changed(t, `[["/lib/libc.so.6","0"]]`, " null"), func(r *xalt.Run) { r.LibA = []byte("null") }, []string{"libA"}},
+		{"envT is a list", changed(t, `{"PATH":"/bin"}`, "[]"), func(r *xalt.Run) { r.EnvT = []byte("[]") }, []string{"envT"}},
 		{"no envT", changed(t, `"envT":{"PATH":"/bin"},`, ""), func(r *xalt.Run) { r.EnvT = nil }, []string{"envT"}},
 
 		{"no syshost", changed(t, `"syshost":"rios",`, ""), func(r *xalt.Run) { r.Syshost = unknown }, []string{"userT.syshost"}},
@@ -264,8 +266,12 @@ func TestDecodeLink(t *testing.T) {
 		{"hash_id is null", `"faf1"`, "null", func(l *xalt.Link) { l.HashID = xalt.Unknown }, []string{"resultT.hash_id"}},
 		{"no wd", `"wd":"/home",`, "", func(l *xalt.Link) { l.Cwd = xalt.Unknown }, []string{"resultT.wd"}},
 		{"no linkA", `"linkA":[["/lib/libm.a","0"]],`, "", func(l *xalt.Link) { l.LinkA = nil }, []string{"linkA"}},
+		{"linkA is a text", `[["/lib/libm.a","0"]]`, `"x"`, func(l *xalt.Link) { l.LinkA = []byte(`"x"`) }, []string{"linkA"}},
+		{"function is null", `["dgemm"]`, "null", func(l *xalt.Link) { l.Functions = []byte("null") }, []string{"function"}},
 		{"no function", `"function":["dgemm"],`, "", func(l *xalt.Link) { l.Functions = nil }, nil},
-		{"no link_line", `,"link_line":["gcc","-o","x y"]`, "", func(l *xalt.Link) { l.LinkLine = "" }, []string{"link_line"}},
+		{"no link_line", `,"link_line":["gcc","-o","x y"]`, "", func(l *xalt.Link) { l.LinkLine = xalt.Unknown }, []string{"link_line"}},
+		{"link_line is null", `["gcc","-o","x y"]`, "null", func(l *xalt.Link) { l.LinkLine = xalt.Unknown }, []string{"link_line"}},
+		{"link_line is empty", `["gcc","-o","x y"]`, "[]", func(l *xalt.Link) { l.LinkLine = "" }, nil},
 		{"link_line is a text", `["gcc","-o","x y"]`, `"gcc -o x y"`, func(*xalt.Link) {}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -74,10 +74,10 @@ func (d *noting) run(list []member) (*Run, error) {
 		d.note("cmdlineA")
 		r.Cmdline = "[]"
 	}
-	if r.LibA == nil {
+	if !isList(r.LibA) {
 		d.note("libA")
 	}
-	if r.EnvT == nil {
+	if len(r.EnvT) == 0 || r.EnvT[0] != '{' {
 		d.note("envT")
 	}
 	if err := d.runUser(r, userT, producerEscapesTwice(qaT)); err != nil {

@@ -1,0 +1,110 @@
+package acceptance_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"xaltpipe/internal/oracle"
+)
+
+// What a member of a record may be instead of what it should be; the empty text is
+// no member at all.
+var (
+	oddNumbers = []string{
+		"", "null", "true", "[1]", `{"a":1}`, `"x"`, `""`, `"12.5"`, `" 7 "`, `"1e3"`, `"NaN"`, `"inf"`, "NaN", "-Infinity", "0", "-0", "-0.0", `"-0.0"`, "-1", "1.5", "2.5", "1e3",
+		"1e999", "-1e999", "1e300", "5e-324", "0.00005", "0.30000000000000004", "9007199254740992", "9007199254740993", "99999999999999999999",
+		"1795000000.123456789", "253402214399", "253402214400", "5e0,\"NAME\":6", "5,\"NAME\":null",
+	}
+	oddTexts = []string{
+		"", "null", "true", "[]", "{}", "5", "1.50", `""`, `"a"`, `"A"`, `"a "`, `" a"`, `"a\n"`, `"a\r\n"`, `"\u0001\t\u007f\u001f"`, `"\u0000"`, `"\ud800"`, `"\ude00\ud83d"`, `"\ud83d\ude00"`,
+		"\"\xff\xfe\"", "\"\xed\xa0\x80\"", `"\ufffd"`, `"\uffff"`, `"\u00e9"`, `"e\u0301"`, `"\u00df"`, `"ss"`, `"\\N"`, `"\\\\N"`, `"NULL"`, `"a'b\"c"`, `"%s?$1"`, `"unknown"`, `"a,b"`, `"\ufeffa"`,
+		`"` + strings.Repeat("é", 40000) + `"`, `"x","NAME":"y"`,
+	}
+)
+
+// TestFields gives each field of each kind of record all that it may be instead of
+// what it should be: the same must come of it on every database.
+func TestFields(t *testing.T) {
+	const id = "%08x-0000-4000-8000-000000000000"
+	var all strings.Builder
+	n := 0
+	add := func(kind, key, text string) {
+		for _, line := range oracle.Lines(kind, "oracle", fmt.Sprintf(key+id, n), text, 512) {
+			all.WriteString(line + "\n")
+		}
+	}
+	// members are the members of an object, with one that is odd.
+	members := func(list []string, name, odd string) string {
+		var members []string
+		for i := 0; i < len(list); i += 2 {
+			val := list[i+1]
+			if list[i] == name {
+				val = strings.ReplaceAll(odd, "NAME", name)
+			}
+			if val != "" {
+				members = append(members, fmt.Sprintf("%q:%s", list[i], val))
+			}
+		}
+		return strings.Join(members, ",")
+	}
+	run := func(name, odd string) {
+		n++
+		userT := []string{
+			"run_uuid", fmt.Sprintf(`"`+id+`"`, n), "syshost", `"oracle"`, "exec_path", `"/x/p"`, "exec_type", `"binary"`, "cwd", `"/c"`, "user", `"alice"`,
+			"account", `"acct"`, "job_id", `"1"`, "queue", `"normal"`, "container", "",
+		}
+		userDT := []string{
+			"start_time", "1795000000.25", "end_time", "1795000010.5", "run_time", "10.25", "probability", "0.5", "num_cores", "2", "num_nodes", "1",
+			"num_threads", "3", "num_gpus", "0", "sum_runs", "1", "sum_times", "1",
+		}
+		rest := []string{"cmdlineA", `["a"]`, "hash_id", `"aa"`, "libA", `[["/l/x.so","0"]]`, "envT", `{"A":"1"}`}
+		add("run", "run_fini_", fmt.Sprintf(`{"crc":"0xFFFF",%s,"userT":{%s},"userDT":{%s},"xaltLinkT":{}}`, members(rest, name, odd), members(userT, name, odd), members(userDT, name, odd)))
+	}
+	link := func(name, odd string) {
+		n++
+		resultT := []string{
+			"uuid", fmt.Sprintf(`"`+id+`"`, n), "link_program", `"gcc"`, "link_path", `"/usr/bin/gcc"`, "build_user", `"bob"`, "build_epoch", `"1795000000.5"`,
+			"exec_path", `"/x/q"`, "hash_id", `"bb"`, "wd", `"/w"`, "build_syshost", `"oracle"`,
+		}
+		rest := []string{"linkA", `[["/l/y.a","0"]]`, "function", `["f"]`, "link_line", `["gcc","-o","q"]`}
+		add("link", "link_", fmt.Sprintf(`{"crc":"0xFFFF","resultT":{%s},%s}`, members(resultT, name, odd), members(rest, name, odd)))
+	}
+	pkg := func(name, odd string) {
+		n++
+		list := []string{"program", `"R"`, "xalt_run_uuid", fmt.Sprintf(`"`+id+`"`, n), "package_name", `"stats"`, "package_version", `"1.0"`, "package_path", `"/R"`}
+		add("pkg", "pkg_", fmt.Sprintf(`{"crc":"0xFFFF",%s}`, members(list, name, odd)))
+	}
+	for _, odd := range oddNumbers {
+		for _, name := range []string{"start_time", "end_time", "run_time", "probability", "num_cores", "num_nodes", "num_threads", "num_gpus", "sum_runs", "sum_times"} {
+			run(name, odd)
+		}
+		link("build_epoch", odd)
+	}
+	for _, odd := range oddTexts {
+		for _, name := range []string{"run_uuid", "syshost", "exec_path", "exec_type", "cwd", "user", "account", "job_id", "queue", "container", "hash_id", "cmdlineA", "libA", "envT"} {
+			run(name, odd)
+		}
+		for _, name := range []string{"uuid", "link_program", "link_path", "build_user", "build_epoch", "exec_path", "hash_id", "wd", "build_syshost", "linkA", "function", "link_line"} {
+			link(name, odd)
+		}
+		for _, name := range []string{"program", "xalt_run_uuid", "package_name", "package_version", "package_path"} {
+			pkg(name, odd)
+		}
+		if strings.HasPrefix(odd, `"`) && !strings.Contains(odd, "NAME") { // inside of lists and as names, too
+			run("cmdlineA", "["+odd+"]")
+			run("libA", `[["/l/z.so",`+odd+`],[`+odd+`,"0"]]`)
+			run("envT", "{"+odd+`:"1","V":`+odd+"}")
+			link("function", "["+odd+"]")
+			link("link_line", "["+odd+"]")
+		}
+	}
+	log := write(t, "fields.log", []byte(all.String()))
+	in := input{}
+	want := in.want(t, log).Dump
+	eachDatabase(t, func(t *testing.T, db database) {
+		to := db.fresh(t)
+		in.read(t, to, log)
+		equal(t, "fields", to.dump(t), want)
+	})
+}
