@@ -262,7 +262,7 @@ func (c *collector) assembleCopies(ctx context.Context, g *collected) error {
 			c.last = nil
 			c.held -= g.Size()
 		}
-		id := xalt.ContentIdentity("record", []byte(g.Key), a.Text)
+		id := recordIdentity(g.Group, a.Text)
 		if c.inFlight(id) {
 			c.batch.counts.Records.Repeated++
 			continue
@@ -321,6 +321,12 @@ func (c *collector) useParts(g *collected, parts []xalt.Part) {
 
 // usedBytes is about what remembering a block costs, in bytes.
 const usedBytes = 128
+
+// recordIdentity is the identity of a record without a CRC. Its kind is part of it: a
+// text under a wrong one is no record, and must not pass for the right one.
+func recordIdentity(g *xalt.Group, text []byte) xalt.Identity {
+	return xalt.ContentIdentity("record "+string(g.Kind), []byte(g.Key), text)
+}
 
 // blockIdentity is the identity of one block without a CRC.
 func blockIdentity(g *xalt.Group, p xalt.Part) xalt.Identity {

@@ -237,6 +237,26 @@ func TestVersion1WithHeader(t *testing.T) {
 	s.wantDead("odd line", ingest.ReasonLine)
 }
 
+// TestWrongKindFirst has a record without a CRC under a wrong kind before and behind
+// the right one, which is stored in either case.
+func TestWrongKindFirst(t *testing.T) {
+	text := runText(1)
+	for version, log := range map[string]func(kind string) string{
+		"1": func(kind string) string { return stamp + " vm XALT_LOGGING_rios: " + kind + ":" + text + "\n" },
+		"3": func(kind string) string {
+			return strings.ReplaceAll(join(plainLines("run_fini_"+uuid(1), text, 200)), "kind:run", "kind:"+kind)
+		},
+	} {
+		for _, order := range [][2]string{{"link", "run"}, {"run", "link"}} {
+			s := newSite(t)
+			file := s.file("xalt.log", log(order[0])+log(order[1]))
+			s.run(file)
+			s.wantRows("V:"+version+", "+order[0]+" first", map[string]int64{"xalt_run": 1, "dead_letter": 1})
+			s.wantDead("V:"+version+", "+order[0]+" first", ingest.ReasonRecord)
+		}
+	}
+}
+
 // TestGrepOfNamedFile reads grep's output for a file whose name has XALT's tag.
 func TestGrepOfNamedFile(t *testing.T) {
 	s := newSite(t)

@@ -133,7 +133,7 @@ func (c *collector) raiseGroup(d *DeadLetter) (id xalt.Identity, err error) {
 	if err != nil {
 		return id, fmt.Errorf("%w: %w", ErrStillDead, err)
 	}
-	id = xalt.ContentIdentity("record", []byte(g.Key), a.Text)
+	id = recordIdentity(g, a.Text)
 	if g.HasCRC {
 		id = g.ID
 	}

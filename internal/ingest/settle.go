@@ -227,7 +227,7 @@ func (c *collector) tryTentative(ctx context.Context) error {
 	}
 	id := t.id
 	if !whole.HasCRC {
-		id = xalt.ContentIdentity("record", []byte(whole.Key), a.Text)
+		id = recordIdentity(whole.Group, a.Text)
 		if fates, err = c.store.Known(ctx, c.selected, []xalt.Identity{id}); err != nil || fates[0] != FateUnknown || c.inFlight(id) {
 			return err
 		}

@@ -119,7 +119,7 @@ func (m *missing) add(ctx context.Context, b *xalt.Block, number int64) error {
 		if err != nil {
 			c.known = xalt.ContentIdentity("version 1", nil, b.Value)
 		} else {
-			c.known = xalt.ContentIdentity("record", nil, a.Text)
+			c.known = recordIdentity(g, a.Text)
 		}
 	case !b.HasCRC:
 		c.known = blockIdentity(xalt.NewGroup(c.group, b), xalt.Part{Index: b.Index, Value: b.Value})
