@@ -128,6 +128,7 @@ var prefixes = []string{
 	"xalt.log:Jun 10 00:00:00 p0199 XALT_LOGGING_%s: ",
 	"Jun 10 00:00:00 h\xe4\xfft XALT_LOGGING_%s: ",
 	"Nov 20 09:00:00 h XALT_LOGGING_%s: message repeated 2 times: [ ",
+	"<14>1 2026-11-20T09:43:59Z vm XALT_LOGGING_%s - - - message repeated 2 times: [ ",
 }
 
 // TestPrefixes reads the sample's records behind every prefix, with the fields

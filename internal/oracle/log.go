@@ -52,7 +52,7 @@ var (
 	tagText     = regexp.MustCompile(`XALT_LOGGING(_[^ :]*)?`)
 	versionText = regexp.MustCompile(` V:([0-9]+) `)
 	oneLineText = regexp.MustCompile(`^:?[ ]*(?:- - -)?[ ]*(?:V:1 )?[ ]*(link|run|pkg):(.*)$`)
-	repeatText  = regexp.MustCompile(`^:? *message repeated [0-9]+ times: \[`)
+	repeatText  = regexp.MustCompile(`^:?[ ]*(?:- - -)?[ ]*message repeated [0-9]+ times: \[`)
 )
 
 // readLine reads the block in a line, which comes without its newline. A
@@ -334,7 +334,11 @@ func decodeParts(version int, parts []string) (text, reason string) {
 		return text, ""
 	}
 	reason = ReasonFit
-	for _, text := range paddings(parts) {
+	texts := paddings(parts)
+	if body := parts[:len(parts)-1]; len(body) == 1 || slices.ContainsFunc(body, func(part string) bool { return len(part) != len(body[0]) }) {
+		texts = append(texts[1:], texts[0]) // they have been trimmed, or may have been
+	}
+	for _, text := range texts {
 		if _, err := parseJSON(text); err != nil {
 			continue
 		}

@@ -254,7 +254,7 @@ func (g *Group) Assemble(limits Limits) (Assembled, error) {
 		for i := range values {
 			values[i] = g.parts[choice[i][pick[i]]].Value
 		}
-		for _, size := range paddings(values) {
+		for _, size := range paddings(values, g.HasCRC) {
 			joined, err := join(values, size, limits.Record)
 			joinedBytes += len(joined)
 			if err == nil {
@@ -299,6 +299,9 @@ func (g *Group) Assemble(limits Limits) (Assembled, error) {
 // plainJoin reports whether the parts in order need no padding: all but the
 // last have the same length.
 func (g *Group) plainJoin() bool {
+	if len(g.parts) == 2 && !g.HasCRC && !slices.Contains(blockSizes[:], len(g.parts[0].Value)) {
+		return false // it may have been trimmed, and nothing else would tell
+	}
 	for _, p := range g.parts[:len(g.parts)-1] {
 		if len(p.Value) != len(g.parts[0].Value) {
 			return false
@@ -342,8 +345,9 @@ func advance(pick []int, choice [][]int) bool {
 var blockSizes = [...]int{256, 512, 1024}
 
 // paddings returns the block sizes to try, most likely first: all blocks but
-// the last have one size; a transport may have trimmed their trailing blanks.
-func paddings(values [][]byte) []int {
+// the last have one size; a transport may have trimmed their trailing blanks. That
+// several have one length is no chance, but one alone says nothing.
+func paddings(values [][]byte, hasCRC bool) []int {
 	body := values[:len(values)-1]
 	longest, equal := 0, true
 	for _, v := range body {
@@ -351,7 +355,7 @@ func paddings(values [][]byte) []int {
 		equal = equal && len(v) == len(body[0])
 	}
 	var sizes []int
-	if equal {
+	if equal && (hasCRC || len(body) > 1) {
 		sizes = append(sizes, longest)
 	}
 	for _, size := range blockSizes {

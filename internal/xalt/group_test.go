@@ -192,6 +192,15 @@ func TestGroupTrimmed(t *testing.T) {
 			t.Errorf("text = %q, want %q", got, want)
 		}
 	})
+	t.Run("two blocks without a CRC", func(t *testing.T) {
+		for blanks := range 20 {
+			want := `{"a":"` + strings.Repeat("x", 506-blanks) + strings.Repeat(" ", blanks) + ` y"}`
+			trimmed, _ := trim(plain("k", want, 512))
+			if got := assemble(t, newGroup(trimmed...)); got != want {
+				t.Errorf("%d blanks: text = %q, want %q", blanks, got, want)
+			}
+		}
+	})
 	t.Run("empty block", func(t *testing.T) {
 		want := []byte(`{"crc":"0x0000","a":"` + strings.Repeat("x", 491) + strings.Repeat(" ", 512) + `"}`)
 		trimmed, _ := trim(split(t, want, 512))
