@@ -8,7 +8,7 @@ SELECT CASE
   WHEN LOWER(SUBSTRING_INDEX(r.exec_path, '/', -1)) REGEXP '^namd2' THEN 'NAMD*'
   WHEN LOWER(SUBSTRING_INDEX(r.exec_path, '/', -1)) REGEXP '^python' THEN 'Python*'
   ELSE SUBSTRING_INDEX(r.exec_path, '/', -1) END AS execname,
-  ROUND(SUM(r.run_time * r.num_cores / 3600.0)) AS totalcput, COUNT(r.date) AS n_runs,
+  ROUND(CAST(SUM(r.run_time * r.num_cores / 3600.0) AS DECIMAL(65, 6))) AS totalcput, COUNT(r.date) AS n_runs,
   COUNT(DISTINCT r.user) AS n_users
 FROM xalt_run r
 WHERE r.syshost LIKE '%' ESCAPE '!' AND r.queue LIKE '%' ESCAPE '!'

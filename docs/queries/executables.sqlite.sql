@@ -9,7 +9,7 @@ SELECT CASE
   WHEN LOWER(substr(r.exec_path, length(rtrim(r.exec_path, replace(r.exec_path, '/', ''))) + 1)) GLOB 'namd2*' THEN 'NAMD*'
   WHEN LOWER(substr(r.exec_path, length(rtrim(r.exec_path, replace(r.exec_path, '/', ''))) + 1)) GLOB 'python*' THEN 'Python*'
   ELSE substr(r.exec_path, length(rtrim(r.exec_path, replace(r.exec_path, '/', ''))) + 1) END AS execname,
-  ROUND(SUM(r.run_time * r.num_cores / 3600.0)) AS totalcput, COUNT(r.date) AS n_runs,
+  ROUND(ROUND(SUM(r.run_time * r.num_cores / 3600.0), 6)) AS totalcput, COUNT(r.date) AS n_runs,
   COUNT(DISTINCT r.user) AS n_users
 FROM xalt_run r
 WHERE r.syshost LIKE '%' ESCAPE '!' AND r.queue LIKE '%' ESCAPE '!'

@@ -22,7 +22,7 @@ WITH runs AS (
   WHERE m.set_id IN (SELECT set_id FROM runs) AND o.module_name IS NOT NULL AND o.module_name <> 'NULL'
   GROUP BY m.set_id, o.object_path
 )
-SELECT ROUND(SUM(u.corehours)) AS corehours, COUNT(DISTINCT u.run_user) AS n_users, SUM(u.n_runs) AS n_runs,
+SELECT ROUND(ROUND(CAST(SUM(u.corehours) AS DECIMAL(65, 6)), 6)) AS corehours, COUNT(DISTINCT u.run_user) AS n_users, SUM(u.n_runs) AS n_runs,
   SUM(u.n_jobs) + COUNT(DISTINCT u.job) AS n_jobs, libs.object_path, MIN(libs.module) AS module
 FROM (
   SELECT set_id, run_user, job, SUM(n_runs) AS n_runs, SUM(corehours) AS corehours, CASE WHEN job IS NULL THEN COUNT(*) ELSE 0 END AS n_jobs

@@ -254,6 +254,43 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// TestHalfCoreHours: half a core hour is rounded up, also where it is a sum of what
+// no number has exactly, on all databases.
+func TestHalfCoreHours(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		raw := filled(t, d)
+		db := open(t, d)
+		checked := 0
+		for _, seconds := range []int{1800, 600, 360} {
+			mustExec(t, raw, fmt.Sprintf("UPDATE xalt_run SET num_cores = 1, run_time = %d", seconds))
+			for _, q := range db.Queries() {
+				var r report
+				if err := db.Report(t.Context(), q, nil, 0, &r); err != nil {
+					t.Fatal(err)
+				}
+				head := strings.Split(r[0], "|")
+				hours, runs := max(slices.Index(head, "corehours"), slices.Index(head, "totalcput")), slices.Index(head, "n_runs")
+				if hours < 0 || runs < 0 {
+					continue
+				}
+				for _, row := range r[1:] {
+					cells := strings.Split(row, "|")
+					n, err := strconv.Atoi(strings.TrimPrefix(cells[runs], "#"))
+					if want := fmt.Sprintf("#%d", (n*seconds*2+3600)/7200); err != nil || cells[hours] != want {
+						t.Errorf("%s: %d runs of %d s: %s core hours, want %s", q.Name, n, seconds, cells[hours], want)
+					}
+					if n*seconds%3600 == 1800 {
+						checked++
+					}
+				}
+			}
+		}
+		if checked < 5 {
+			t.Errorf("%d rows with half a core hour, want at least 5", checked)
+		}
+	})
+}
+
 // patterns is a log of runs by users whose names differ in what patterns could
 // pass over, each with a library of the same name.
 func patterns(t *testing.T) string {
