@@ -419,6 +419,12 @@ func readAccountFile(name string) ([]store.Account, error) {
 			}
 			return ""
 		}
+		for i, text := range record {
+			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				line, _ := r.FieldPos(i)
+				return nil, fmt.Errorf("%s:%d: %q is not UTF-8, or has a NUL in it", name, line, text)
+			}
+		}
 		a := store.Account{Account: cell("account"), FieldOfScience: cell("field_of_science"), Directorate: cell("directorate"), AnonUser: cell("anon_user")}
 		if a.Account == "" {
 			line, _ := r.FieldPos(0)

@@ -2,6 +2,8 @@ package acceptance_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -22,6 +24,37 @@ var (
 		`"` + strings.Repeat("é", 40000) + `"`, `"x","NAME":"y"`,
 	}
 )
+
+// TestSettings reads maps and accounts with texts that not every database holds.
+func TestSettings(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"xalt_rmapT.json": `{"reverseMapT":{"/nul":"a\u0000/1","/mark":"b\ufffd/2"},"xlibmap":[]}`,
+		"u2acct.json":     `{"nul":"A\u0000","mark":"A\ufffd","none":"","null":null,"n\u0000":"B"}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all strings.Builder
+	for i, user := range []string{"nul", "mark", "none", "null", `n\u0000`} {
+		id := fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)
+		text := fmt.Sprintf(`{"crc":"0xFFFF","libA":[["/nul/a.so","0"],["/mark/b.so","0"]],"userT":{"syshost":"oracle","run_uuid":%q,"exec_path":"/nul/p","user":"%s","account":"unknown"},`+
+			`"userDT":{"start_time":1795000000}}`, id, user)
+		all.WriteString(strings.Join(oracle.Lines("run", "oracle", "run_strt_"+id, text, 512), "\n") + "\n")
+	}
+	log := write(t, "settings.log", []byte(all.String()))
+	in := input{maps: dir, accounts: filepath.Join(dir, "u2acct.json")}
+	want := in.want(t, log).Dump
+	if got := want["xalt_run"].Select("user", "none", "account", "module_name"); len(got) != 1 || got[0][0] != "unknown" || got[0][1] != "a\uFFFD00/1" {
+		t.Errorf("account and module %q", got)
+	}
+	eachDatabase(t, func(t *testing.T, db database) {
+		to := db.fresh(t)
+		in.read(t, to, log)
+		equal(t, "settings", to.dump(t), want)
+	})
+}
 
 // TestFields gives each field of each kind of record all that it may be instead of
 // what it should be: the same must come of it on every database.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"xaltpipe/internal/rmap"
+	"xaltpipe/internal/xalt"
 )
 
 // Maps are the reverse maps of all machines, loaded before anything is read.
@@ -66,7 +67,7 @@ func (m *Maps) Module(syshost, path string) (string, Hash) {
 		return "", Hash{}
 	}
 	module, _, _ := l.Lookup(path)
-	return module, l.id
+	return xalt.Storable(module), l.id
 }
 
 // Files lists the files that were loaded.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -357,11 +358,13 @@ func (c *cache[K, V]) put(key K, v V, weight int) {
 }
 
 // ParseAccounts checks a table of default accounts by user; blanks around
-// names are dropped.
+// names are dropped, and so is a user without an account.
 func ParseAccounts(table map[string]string) map[string]string {
 	accounts := make(map[string]string, len(table))
-	for user, account := range table {
-		accounts[strings.TrimSpace(user)] = strings.TrimSpace(account)
+	for _, user := range slices.Sorted(maps.Keys(table)) { // two may be the same without blanks
+		if account := strings.TrimSpace(table[user]); account != "" {
+			accounts[xalt.Storable(strings.TrimSpace(user))] = xalt.Storable(account)
+		}
 	}
 	return accounts
 }

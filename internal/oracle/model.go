@@ -451,5 +451,11 @@ func ReadAccounts(name string) (map[string]string, error) {
 	if err := json.Unmarshal(data, &accounts); err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	return accounts, nil
+	stored := map[string]string{}
+	for user, account := range accounts {
+		if account != "" {
+			stored[storable(user)] = storable(account)
+		}
+	}
+	return stored, nil
 }
