@@ -521,6 +521,8 @@ func hintText(data []byte) string {
 		return "this is HTML or XML, not the output of spider -o jsonReverseMapT: is the file the right one, and did its download fail?"
 	case luaStart(t):
 		return "this is a Lua table: run spider with -o jsonReverseMapT (or -o xalt_rmapT) in place of -o reverseMapT"
+	case string(bytes.TrimSpace(t)) == "[]":
+		return "the list is empty: spider -o spider-json found no modulefile; is its MODULEPATH right?"
 	case t[0] != '{':
 		return "there is text before the JSON document, which begins with {: keep spider's messages out of the file (2>/dev/null, or a log of their own)"
 	}
