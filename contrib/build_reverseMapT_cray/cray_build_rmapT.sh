@@ -97,10 +97,31 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# make_dir DIR makes a directory and those above it that are missing.
+make_dir() {
+	[ -d "$1" ] && return
+	make_dir "$(dirname "$1")" && mkdir "$1" && inherit "$1"
+}
+
+# inherit FILE gives what root has made to the owner of the directory it is in:
+# that user's next run must be able to write there.
+inherit() {
+	[ "$(id -u)" != 0 ] || chown -h --reference="$(dirname "$1")" "$1"
+}
+
 # The kernel gives the lock back when this process ends, however it ends. The
 # number in the file is for people only.
-mkdir -p "$state" && chmod 750 "$state" || exit 1
+if [ ! -d "$state" ]; then
+	make_dir "$state" && chmod 750 "$state" || exit 1
+fi
 lock=$state/script.lock
+if [ ! -e "$lock" ]; then
+	touch "$lock" && inherit "$lock" || exit 1
+fi
+if [ ! -w "$lock" ]; then
+	say "$lock cannot be written: it belongs to $(stat -c %U "$lock")"
+	exit 1
+fi
 exec 9>>"$lock" || exit 1
 if ! flock -n 9; then
 	say "another run (process $(cat "$lock" 2>/dev/null)) is at work"

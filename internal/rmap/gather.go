@@ -248,6 +248,7 @@ func stageCopy(dir, name string, data []byte) (*staged, error) {
 	s := &staged{dir: dir, name: name, temp: f.Name()}
 	_, err = f.Write(data)
 	if err == nil {
+		inherit(f)
 		err = f.Chmod(0o640)
 	}
 	if cerr := f.Close(); err == nil {

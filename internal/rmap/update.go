@@ -117,8 +117,10 @@ func (u *Update) Run(ctx context.Context) (rep *Report, err error) {
 	if err := makePublic(u.Dir); err != nil {
 		return nil, fmt.Errorf("make the directory of the maps: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Join(state, inputsDir), 0o750); err != nil {
-		return nil, fmt.Errorf("make the state directory: %w", err)
+	for _, dir := range []string{state, filepath.Join(state, inputsDir)} {
+		if err := mkdir(dir, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("make the state directory: %w", err)
+		}
 	}
 	lock, err := lockState(ctx, filepath.Join(state, lockFile), u.Wait)
 	if err != nil {
@@ -150,7 +152,7 @@ func makePublic(dir string) error {
 			return err
 		}
 	}
-	switch err := os.Mkdir(dir, 0o755); { //nolint:gosec // public
+	switch err := mkdir(dir, 0o755); {
 	case errors.Is(err, fs.ErrExist): // another run was faster
 		return os.MkdirAll(dir, 0o755) //nolint:gosec // an error if it is a file
 	case err != nil:
@@ -469,7 +471,12 @@ func newProblems(old, now []Problem) []Problem {
 // lockState takes the lock of a state directory; closing the file gives it
 // back, as does the end of the process.
 func lockState(ctx context.Context, name string, wait time.Duration) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o640)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o640)
+	if err == nil {
+		inherit(f)
+	} else if errors.Is(err, fs.ErrExist) {
+		f, err = os.OpenFile(name, os.O_RDWR, 0)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}

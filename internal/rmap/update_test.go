@@ -237,6 +237,40 @@ func TestUnwritable(t *testing.T) {
 	}
 }
 
+// TestOwner: what root makes in a user's directory is that user's, whose next run
+// could not read or replace it otherwise.
+func TestOwner(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make files of others")
+	}
+	const user = 65534
+	dir := t.TempDir()
+	if err := os.Chown(dir, user, user); err != nil {
+		t.Fatal(err)
+	}
+	for _, lib := range []string{"liba.so", "libb.so"} { // the second run keeps the old map
+		update(t, filepath.Join(dir, "maps/frontier"), text("in", bytes.ReplaceAll(killMap("a"), []byte("liba.so"), []byte(lib))))
+	}
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != user || st.Gid != user {
+			t.Errorf("%s is not its user's", path)
+		}
+		files++
+		return nil
+	})
+	if err != nil || files < 15 {
+		t.Errorf("looked at %d files, %v", files, err)
+	}
+}
+
 // killMap is a map of which every module is called name.
 func killMap(name string) []byte {
 	var b strings.Builder

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // tempPrefix begins the names of temporary files; what a killed run left
@@ -74,6 +75,7 @@ func (o *output) write(target string) (*staged, error) {
 		return err
 	})
 	if err == nil {
+		inherit(f)
 		err = f.Chmod(o.mode)
 	}
 	if err == nil {
@@ -93,6 +95,36 @@ func (o *output) write(target string) (*staged, error) {
 		return nil, errors.Join(err, s.drop())
 	}
 	return s, nil
+}
+
+// inherit gives a file or directory that root has just made to the owner of the
+// directory it is in: that user's next run must be able to read and replace it.
+// Where root may not do that, it stays root's.
+func inherit(f *os.File) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	st, err := os.Stat(filepath.Dir(f.Name()))
+	if err != nil {
+		return
+	}
+	if up, ok := st.Sys().(*syscall.Stat_t); ok && up.Uid != 0 {
+		_ = f.Chown(int(up.Uid), int(up.Gid))
+	}
+}
+
+// mkdir makes a directory, which inherits its owner.
+func mkdir(name string, mode fs.FileMode) error {
+	if err := os.Mkdir(name, mode); err != nil {
+		return err
+	}
+	// Whoever owns the directory above may have put something else there.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	inherit(f)
+	return f.Close()
 }
 
 // text is the encoding of a text that is there already.
