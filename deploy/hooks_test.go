@@ -70,6 +70,85 @@ func TestMaps(t *testing.T) {
 	}
 }
 
+// stand puts programs in the place of rmap-merge and syslog2db that note what they
+// were called with, and by whom; RMAP_STATUS and RESOLVE_STATUS are their statuses.
+func stand(t *testing.T) (dir string, env []string) {
+	t.Helper()
+	dir = t.TempDir()
+	for name, status := range map[string]string{"rmap-merge": "RMAP_STATUS", "syslog2db": "RESOLVE_STATUS"} {
+		mustWrite(t, filepath.Join(dir, name), fmt.Sprintf("#!/bin/sh\necho \"%s $* by $(id -u)\" >>%s/calls\nexit ${%s:-0}\n", name, dir, status), 0o755)
+	}
+	mustWrite(t, dir+"/xalt-maps", mustRead(t, "hooks/xalt-maps"), 0o755)
+	mustWrite(t, dir+"/calls", "", 0o666)
+	return dir, append(os.Environ(), "RMAP_MERGE="+dir+"/rmap-merge", "SYSLOG2DB="+dir+"/syslog2db", "XALT_MAPS_STATE="+dir+"/state", "XALT_MAPS_DELAY=1")
+}
+
+// TestMapsStatus: a machine that has no new map keeps the others' modules out of
+// the database no more than it keeps their maps from being made.
+func TestMapsStatus(t *testing.T) {
+	for _, c := range []struct {
+		merge, resolve, want int
+		resolved             bool
+	}{
+		{0, 0, 0, true},
+		{3, 0, 3, true},
+		{0, 3, 3, true},
+		{4, 0, 4, true},
+		{4, 3, 4, true},
+		{1, 0, 1, true},
+		{4, 1, 1, true},
+		{3, 1, 1, true},
+		{2, 0, 2, false},
+		{127, 0, 127, false},
+	} {
+		dir, env := stand(t)
+		cmd := exec.Command(dir+"/xalt-maps", "now", "--machine", "m")
+		cmd.Env = append(env, "XALTPIPE_USER=", fmt.Sprintf("RMAP_STATUS=%d", c.merge), fmt.Sprintf("RESOLVE_STATUS=%d", c.resolve))
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		calls := mustRead(t, dir+"/calls")
+		if got := cmd.ProcessState.ExitCode(); got != c.want || strings.Contains(calls, "syslog2db re-resolve") != c.resolved {
+			t.Errorf("rmap-merge ends with %d, re-resolve with %d: status %d, want %d; calls\n%s", c.merge, c.resolve, got, c.want, calls)
+		}
+	}
+}
+
+// TestMapsUser: root becomes the user whose maps and database they are, for all of
+// it; a request waits for a run that is at work.
+func TestMapsUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	need(t, "runuser")
+	dir, env := stand(t)
+	for name, mode := range map[string]os.FileMode{filepath.Dir(dir): 0o755, dir: 0o777, dir + "/calls": 0o666} {
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, action := range []string{"now", "soon"} {
+		cmd := exec.Command(dir+"/xalt-maps", action)
+		cmd.Env = append(env, "XALTPIPE_USER=nobody", "RMAP_STATUS=3")
+		out, err := cmd.CombinedOutput()
+		if want := map[string]int{"now": 3}[action]; cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != want || len(out) > 0 {
+			t.Fatalf("xalt-maps %s: %v, want status %d\n%s", action, err, want, out)
+		}
+	}
+	want := "rmap-merge  by 65534\nsyslog2db re-resolve --quiet by 65534\nrmap-merge --wait 1h by 65534\nsyslog2db re-resolve --quiet by 65534\n"
+	eventually(t, "both to be done", func() bool { return strings.Count(mustRead(t, dir+"/calls"), "\n") == 4 })
+	if got := mustRead(t, dir+"/calls"); got != want {
+		t.Errorf("calls:\n%swant\n%s", got, want)
+	}
+	// A user that does not exist is no reason for an installation to fail.
+	cmd := exec.Command(dir+"/xalt-maps", "soon")
+	cmd.Env = append(env, "XALTPIPE_USER=nobody-at-all")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("soon without the user: %v\n%s", err, out)
+	}
+}
+
 // TestHooksCompile: the hooks for other programs are Python.
 func TestHooksCompile(t *testing.T) {
 	python := need(t, "python3")
