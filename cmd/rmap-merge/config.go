@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -213,7 +214,7 @@ func (f *mergeFlags) update(machine string, s settings, stdin io.Reader) (*updat
 	if s.MaxShrink != nil && !f.set.Changed("max-shrink") {
 		u.MaxShrink = *s.MaxShrink
 	}
-	if u.MaxShrink < 0 || u.MaxShrink > 100 {
+	if u.MaxShrink < 0 || u.MaxShrink > 100 || math.IsNaN(u.MaxShrink) {
 		return nil, cli.UsageError("max-shrink is a percentage from 0 to 100, not %v", u.MaxShrink)
 	}
 	if s.AllowEmpty != nil && !f.set.Changed("allow-empty") {

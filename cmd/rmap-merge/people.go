@@ -264,7 +264,7 @@ func (a *answer) show(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(t, "%s\t%s\n", name, value)
+			fmt.Fprintf(t, "%s\t%s\n", name, cell(value))
 		}
 	}
 	row("path", cell(a.Path))

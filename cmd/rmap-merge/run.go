@@ -230,20 +230,20 @@ func tell(w io.Writer, prefix string, rep *rmap.Report, err error) int {
 			break
 		}
 		c := &rep.NewConflicts[i]
-		owner := c.Module
-		if owner == "" {
-			owner = "nobody"
+		owner := "nobody"
+		if c.Module != "" {
+			owner = cell(c.Module)
 		}
 		fmt.Fprintf(w, "%snew conflict: %q goes to %s (%s); claimed by %s\n", prefix, c.Path, owner, c.Rule, cmp.Or(strings.Join(claimants(c.Claimants), ", "), "nobody"))
 	}
 	return status
 }
 
-// claimants names each claimant once.
+// claimants names each claimant once, safe for a terminal.
 func claimants(list []rmap.Claimant) []string {
 	var out []string
 	for _, c := range list {
-		name := c.Module
+		name := cell(c.Module)
 		if c.Why != "" {
 			name += " (" + c.Why + ")"
 		}
