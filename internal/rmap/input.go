@@ -262,10 +262,13 @@ func (r *inputReader) nextLine() {
 	}
 }
 
-// lineOf is line for offsets that grow, or stay in the line.
+// lineOf is line for offsets that grow, or go back a little.
 func (r *inputReader) lineOf(off int) int {
 	if off <= r.lineAt {
-		return r.line(off)
+		if r.lines == 0 {
+			return 1
+		}
+		return r.lines + 1 - bytes.Count(r.data[off:r.lineAt+1], []byte{'\n'})
 	}
 	for r.lineEnd < off {
 		r.lineAt = r.lineEnd

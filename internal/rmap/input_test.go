@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -57,6 +58,39 @@ func TestSorted(t *testing.T) {
 	if !slices.Equal(order, slices.Sorted(maps.Keys(want))) {
 		t.Error("the keys are not in order")
 	}
+}
+
+// TestLines reads a large map, indented by another program, of which every entry
+// is repaired: the places are right, and to find them takes no longer for the last
+// entry than for the first.
+func TestLines(t *testing.T) {
+	const n = 200_000
+	var b strings.Builder
+	b.WriteString("{\"reverseMapT\": {\n")
+	for i := range n {
+		fmt.Fprintf(&b, " \"/s/p%d/1/lib\": {\n  \"pkg\": \"p%d/1\",\n  \"flavor\": \"default\"\n },\n", i, i)
+	}
+	b.WriteString(" \"rel\": {\"pkg\": \"r/1\",\n  \"flavor\": \"default\"}}}")
+	start := time.Now()
+	in, err := rmap.ReadInput(strings.NewReader(b.String()), "in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for i, p := range in.Problems {
+		if p.Line != 4+4*i {
+			t.Fatalf("problem %d is at line %d, want %d", i, p.Line, 4+4*i)
+		}
+	}
+	res := rmap.Merge([]*rmap.Input{in}, nil, rmap.Options{SystemDirs: []string{"/s/p199999/**"}})
+	for _, p := range res.Problems {
+		if p.Kind == "system-directory" && p.Line == 4*n-2 {
+			return
+		}
+	}
+	t.Errorf("no problem is about line %d", 4*n-2)
 }
 
 // TestLimits gives entries that no file system and no module tree can have; what
