@@ -40,6 +40,7 @@ type reading struct {
 	bad     string // why it cannot be used
 	instead string // what was done then
 	empty   bool   // it is bad because it has no key
+	err     error  // its copy could not be written
 }
 
 // A job is one input of the map: a source, or a stored copy alone.
@@ -90,12 +91,14 @@ func (r *updateRun) gather(ctx context.Context) (*merger, error) {
 	}
 	m := newMerger(r.Options)
 	var refused, bad []string
+	var failed error
 	maps := 0
 	for i := range jobs {
 		rd := <-done[i]
 		if rd.copied != nil {
 			r.copies = append(r.copies, rd.copied)
 		}
+		failed = errors.Join(failed, rd.err)
 		if rd.bad != "" {
 			bad = append(bad, rd.bad)
 			r.rep.Fallbacks = append(r.rep.Fallbacks, rd.bad+rd.instead)
@@ -116,6 +119,9 @@ func (r *updateRun) gather(ctx context.Context) (*merger, error) {
 	wg.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if failed != nil {
+		return nil, failed
 	}
 	slices.Sort(r.rep.Fallbacks)
 	switch {
@@ -198,7 +204,7 @@ func (r *updateRun) judge(rd reading, src *Source, data []byte, shop *workshop) 
 	name := copyName(src.Label)
 	if st, err := os.Stat(filepath.Join(dir, name)); !same || err != nil || st.Size() != int64(len(data)) {
 		if rd.copied, err = stageCopy(dir, name, data); err != nil {
-			rd.bad = err.Error()
+			rd.err = fmt.Errorf("keep a copy of %s: %w", src.File, err)
 			return rd
 		}
 	}
@@ -243,7 +249,7 @@ func copyName(label string) string {
 func stageCopy(dir, name string, data []byte) (*staged, error) {
 	f, err := os.CreateTemp(dir, tempPrefix)
 	if err != nil {
-		return nil, fmt.Errorf("keep a copy: %w", err)
+		return nil, err
 	}
 	s := &staged{dir: dir, name: name, temp: f.Name()}
 	_, err = f.Write(data)
@@ -255,7 +261,7 @@ func stageCopy(dir, name string, data []byte) (*staged, error) {
 		err = cerr
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("keep a copy: %w", err), s.drop())
+		return nil, errors.Join(err, s.drop())
 	}
 	return s, nil
 }

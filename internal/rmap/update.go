@@ -163,17 +163,18 @@ func makePublic(dir string) error {
 
 type updateRun struct {
 	*Update
-	state  string
-	rep    *Report
-	prior  Provenance
-	sees   bool      // this host sees the modulefiles
-	copies []*staged // new copies of inputs
-	maps   []*staged
-	memory *staged // nil if it does not change
+	state   string
+	rep     *Report
+	prior   Provenance
+	sees    bool      // this host sees the modulefiles
+	copies  []*staged // new copies of inputs
+	maps    []*staged
+	records []*staged // conflicts and provenance
+	memory  *staged   // nil if it does not change
 }
 
 func (r *updateRun) dropStaged() {
-	for _, s := range append(slices.Concat(r.copies, r.maps), r.memory) {
+	for _, s := range append(slices.Concat(r.copies, r.maps, r.records), r.memory) {
 		if s == nil {
 			continue
 		}
@@ -349,21 +350,31 @@ func (r *updateRun) stage(res *Result) error {
 	return nil
 }
 
-// install puts the result, XALT's own file last, and the state in place.
+// install puts the result, XALT's own file last, and the state in place, once all
+// of it is written: a full disk leaves everything as it was.
 func (r *updateRun) install(ctx context.Context, res *Result) error {
+	if err := r.stageState(res); err != nil {
+		return err
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for _, s := range slices.Concat(r.maps, r.copies) {
+	for _, s := range slices.Concat(r.maps, r.copies, r.records) {
 		s.step = r.step
 		if err := s.commit(); err != nil {
 			return err
 		}
 	}
-	return r.writeState(res)
+	if r.memory != nil {
+		if err := r.memory.commit(); err != nil {
+			return err
+		}
+	}
+	return r.prune()
 }
 
-func (r *updateRun) writeState(res *Result) error {
+// stageState completes the report and writes the state beside its place.
+func (r *updateRun) stageState(res *Result) error {
 	var old []Conflict
 	if err := readJSON(filepath.Join(r.state, conflictsFile), &old); err != nil {
 		r.note("conflicts", err.Error()+"; it is written anew")
@@ -393,19 +404,15 @@ func (r *updateRun) writeState(res *Result) error {
 		if err != nil {
 			return fmt.Errorf("encode %s: %w", f.name, err)
 		}
-		if r.step != nil {
-			r.step()
+		o := &output{dir: r.state, name: f.name, mode: 0o640, encode: text(append(data, '\n'))}
+		if o.stage(); o.err != nil {
+			return o.err
 		}
-		if err := WriteFile(filepath.Join(r.state, f.name), append(data, '\n'), 0o640); err != nil {
-			return err
-		}
-	}
-	if r.memory != nil {
-		if err := r.memory.commit(); err != nil {
-			return err
+		if o.staged != nil {
+			r.records = append(r.records, o.staged)
 		}
 	}
-	return r.prune()
+	return nil
 }
 
 // prune removes the copies of inputs that are no more.

@@ -271,6 +271,55 @@ func TestOwner(t *testing.T) {
 	}
 }
 
+// TestWriteError: what cannot be written, be it a copy or the state, ends the run
+// before a map is replaced.
+func TestWriteError(t *testing.T) {
+	one := func(name string) []byte { return fmt.Appendf(nil, `{"reverseMapT":{"/s/%s/1/lib":"%[1]s/1"}}`, name) }
+	for name, breakIt := range map[string]func(state string, b, c *rmap.Source) error{
+		"copy": func(state string, b, c *rmap.Source) error {
+			inputs, away := filepath.Join(state, "inputs"), filepath.Join(state, "away")
+			move := func(s *rmap.Source, from, to string) {
+				open := s.Open
+				s.Open = func(ctx context.Context) (io.ReadCloser, error) {
+					if err := os.Rename(from, to); err != nil {
+						return nil, err
+					}
+					return open(ctx)
+				}
+			}
+			move(b, inputs, away)
+			move(c, away, inputs)
+			return nil
+		},
+		"conflicts": func(state string, _, _ *rmap.Source) error {
+			file := filepath.Join(state, "conflicts.json")
+			return errors.Join(os.Remove(file), os.Mkdir(file, 0o755))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			a, b, c := text("a", one("a")), text("b", one("b")), text("c", one("c"))
+			update(t, dir, a, c)
+			before, err := os.ReadFile(filepath.Join(dir, rmap.XALTFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := breakIt(filepath.Join(dir, rmap.StateDir), &b, &c); err != nil {
+				t.Fatal(err)
+			}
+			u := &rmap.Update{Dir: dir, Sources: []rmap.Source{a, b, c}, MaxShrink: 10, Now: now}
+			rep, err := u.Run(t.Context())
+			if err == nil {
+				t.Errorf("Run = %+v, want an error", rep)
+			}
+			after, err := os.ReadFile(filepath.Join(dir, rmap.XALTFile))
+			if err != nil || !bytes.Equal(before, after) {
+				t.Errorf("the map is %q (%v), want that of before", after, err)
+			}
+		})
+	}
+}
+
 // killMap is a map of which every module is called name.
 func killMap(name string) []byte {
 	var b strings.Builder
