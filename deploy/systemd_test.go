@@ -76,6 +76,23 @@ func TestSchedulesAgree(t *testing.T) {
 	}
 }
 
+// TestUnitsWrite: where the example configurations put the metrics, the units may
+// write.
+func TestUnitsWrite(t *testing.T) {
+	metrics := regexp.MustCompile(`(?m)^#metrics-file = "(/.*)"`)
+	for config, units := range map[string][]string{"syslog2db": {"ingest", "follow"}, "rmap-merge": {"maps"}} {
+		match := metrics.FindStringSubmatch(mustRead(t, "etc/"+config+".toml"))
+		if match == nil {
+			t.Fatalf("%s.toml has no metrics-file", config)
+		}
+		for _, unit := range units {
+			if want := "\nReadWritePaths=-" + filepath.Dir(match[1]) + "\n"; !strings.Contains(mustRead(t, "systemd/xaltpipe-"+unit+".service"), want) {
+				t.Errorf("xaltpipe-%s.service may not write %s", unit, match[1])
+			}
+		}
+	}
+}
+
 // TestExamples: the example configurations are ones.
 func TestExamples(t *testing.T) {
 	dir := t.TempDir()
