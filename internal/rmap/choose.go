@@ -38,7 +38,7 @@ func (m *merger) decide() {
 			c.ev, _ = evidenceOf(m.paths[f.path], m.names[c.name].name)
 			c.level = true
 		}
-		if c.ev == evNone && c.rule != RulePin && c.rule != RulePrefer {
+		if c.ev == evNone && c.rule != RulePin && !m.preferred(c.name) {
 			c.out, c.rule = true, RuleUmbrella
 		}
 	}

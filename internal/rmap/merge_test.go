@@ -445,6 +445,13 @@ func TestRules(t *testing.T) {
 			rmap.RulePrefer,
 		},
 		{
+			"prefer the only claimant of an umbrella",
+			[]*rmap.Input{input(t, "a", "/opt/stack tools/2.0", "/opt/stack/a/1/lib a/1", "/opt/stack/b/1/lib b/1", "/opt/stack/c/1/lib c/1")},
+			rmap.Options{Prefer: []string{"tools"}},
+			map[string]string{"/opt/stack": "tools/2.0", "/opt/stack/a/1/lib": "a/1", "/opt/stack/b/1/lib": "b/1", "/opt/stack/c/1/lib": "c/1"},
+			"",
+		},
+		{
 			"deny",
 			[]*rmap.Input{input(t, "a", "/s/a/1/lib a/1"), input(t, "b", "/s/a/1/lib b/2", "/s/c/lib b/2")},
 			rmap.Options{Deny: []string{"b/*"}},
