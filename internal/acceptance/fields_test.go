@@ -56,6 +56,54 @@ func TestSettings(t *testing.T) {
 	})
 }
 
+// TestMaps resolves paths with the maps of several directories and machines.
+func TestMaps(t *testing.T) {
+	one, two := t.TempDir(), t.TempDir()
+	for name, text := range map[string]string{
+		one + "/jsonReverseMapT.json": `{"/j":{"pkg":"j/1","flavor":["default:gcc/9:mpich/3","x"]},"/j/d":{"pkg":"j/2","flavor":["default"]},"/j/e":{"pkg":"j/3","flavor":[]},` +
+			`"/j/f":{"pkg":"j/4","flavor":["gcc/1"]},"/j/g":{"pkg":"j/5"},"/x":"one/1"}`,
+		one + "/json/jsonReverseMapT.json":   `{"/x":{"pkg":"own/1","flavor":["default"]},"/j":"own/2"}`,
+		two + "/xalt_rmapT.json":             `{"/x":"two/1","/x/y":"two/2(gcc/9)","/é":"two/3","/slash/":"never/1"}`,
+		two + "/copy/xalt_rmapT.old.json":    `{"/x":"old/1"}`,
+		two + "/both/xalt_rmapT.json":        `{"/x":"both/1"}`,
+		one + "/both/jsonReverseMapT.json":   `{"/x":"never/2"}`,
+		two + "/both/xalt_rmapT.old.json":    `{"/x":"never/3"}`,
+		two + "/empty/xalt_rmapT.json":       `{}`,
+		two + "/nothing/jsonReverseMapT.txt": `{"/x":"never/4"}`,
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(`{"reverseMapT":`+text+`,"xlibmap":[]}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	libraries := ""
+	for _, path := range []string{
+		"/x/l.so", "/x/y/l.so", "/x/y/z/w/l.so", "/xy/l.so", "/x", "/x.so", "/é/l.so", "/slash/l.so", "/l.so", "x/l.so", "l.so", "/j/l.so", "/j/d/l.so", "/j/e/l.so",
+		"/j/f/l.so", "/j/g/l.so", "/x/y/../l.so", "/x//l.so", "/x/l.so ", "/X/l.so",
+	} {
+		libraries += fmt.Sprintf(`,["%s","0"]`, path)
+	}
+	var all strings.Builder
+	for i, syshost := range []string{"json", "copy", "both", "empty", "nothing", "other", "../" + filepath.Base(two), "."} {
+		id := fmt.Sprintf("%08x-0000-4000-8000-000000000000", i)
+		text := fmt.Sprintf(`{"crc":"0xFFFF","libA":[%s],"userT":{"syshost":%q,"run_uuid":%q,"exec_path":"/x/y/p","user":"u"},"userDT":{"start_time":1795000000}}`, libraries[1:], syshost, id)
+		all.WriteString(strings.Join(oracle.Lines("run", "oracle", "run_strt_"+id, text, 512), "\n") + "\n")
+	}
+	log := write(t, "maps.log", []byte(all.String()))
+	for _, dirs := range [][]string{{one, two}, {two, one}, {two}} {
+		in := input{maps: strings.Join(dirs, ":")}
+		want, err := oracle.ReadFiles(oracle.Options{ReverseMaps: dirs}, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := databases()[0].fresh(t)
+		in.read(t, to, log)
+		equal(t, in.maps, to.dump(t), want.Dump)
+	}
+}
+
 // TestFields gives each field of each kind of record all that it may be instead of
 // what it should be: the same must come of it on every database.
 func TestFields(t *testing.T) {

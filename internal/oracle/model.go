@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -367,25 +366,32 @@ func (r *Reading) module(syshost, file string) (string, error) {
 		}
 		r.maps[syshost] = names
 	}
-	for dir := path.Dir(file); dir != "/" && dir != "."; dir = path.Dir(dir) {
-		if name, ok := names[dir]; ok {
+	for {
+		i := strings.LastIndex(file, "/")
+		if i < 1 {
+			return Null, nil
+		}
+		file = file[:i]
+		if name, ok := names[file]; ok {
 			return storable(name), nil
 		}
 	}
-	return Null, nil
 }
 
-// readReverseMap reads the map that counts for a machine: in each directory
-// first the machine's own, and xalt_rmapT.json before jsonReverseMapT.json.
+// readReverseMap reads the map that counts for a machine: the first that there is
+// of the machine's own, else of the common ones; xalt_rmapT.json before
+// jsonReverseMapT.json, and their copies only if there is neither.
 func readReverseMap(dirs []string, syshost string) (map[string]string, error) {
-	for _, file := range []string{"xalt_rmapT.json", "jsonReverseMapT.json"} {
-		for _, dir := range dirs {
-			places := []string{filepath.Join(dir, file)}
-			if plainHost(syshost) {
-				places = []string{filepath.Join(dir, syshost, file), places[0]}
-			}
-			for _, place := range places {
-				names, err := readMapFile(place)
+	var own []string
+	for _, dir := range dirs {
+		if plainHost(syshost) {
+			own = append(own, filepath.Join(dir, syshost))
+		}
+	}
+	for _, level := range [][]string{own, dirs} {
+		for _, file := range []string{"xalt_rmapT.json", "jsonReverseMapT.json", "xalt_rmapT.old.json", "jsonReverseMapT.old.json"} {
+			for _, dir := range level {
+				names, err := readMapFile(filepath.Join(dir, file))
 				if !errors.Is(err, fs.ErrNotExist) {
 					return names, err
 				}

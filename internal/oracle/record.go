@@ -188,7 +188,9 @@ func (o object) text(name string) string {
 	case string:
 		return storable(v)
 	case number:
-		return string(v)
+		if plainNumber.MatchString(string(v)) { // and not NaN
+			return string(v)
+		}
 	case bool:
 		return fmt.Sprint(v)
 	}
