@@ -32,7 +32,7 @@ type resolver struct {
 	words     *cache[Hash, *Object] // objects that sets share
 	variables *cache[Hash, *EnvVar] // the same
 	names     *cache[Hash, *Function]
-	objects   *cache[objectsKey, *Set[Object]]
+	objects   *cache[objectsKey, objectSet]
 	env       *cache[xalt.Key, *Set[EnvVar]]
 	functions *cache[xalt.Key, *Set[Function]]
 }
@@ -43,6 +43,12 @@ type objectsKey struct {
 	raw     xalt.Key
 }
 
+// objectSet is a set of objects, and how many entries of the record's list were none.
+type objectSet struct {
+	*Set[Object]
+	bad int64
+}
+
 // cachedMembers bounds how many set members a resolver keeps; each costs some
 // hundred bytes.
 const cachedMembers = 60_000
@@ -51,7 +57,7 @@ func newResolver(o *Options) *resolver {
 	return &resolver{
 		modules: o.Modules, filter: o.Filter, accounts: o.Accounts, zone: o.Zone,
 		words: newCache[Hash, *Object](cachedMembers), variables: newCache[Hash, *EnvVar](cachedMembers), names: newCache[Hash, *Function](cachedMembers),
-		objects: newCache[objectsKey, *Set[Object]](cachedMembers),
+		objects: newCache[objectsKey, objectSet](cachedMembers),
 		env:     newCache[xalt.Key, *Set[EnvVar]](cachedMembers), functions: newCache[xalt.Key, *Set[Function]](cachedMembers),
 	}
 }
@@ -147,7 +153,8 @@ func (r *resolver) addLink(b *Batch, rec *xalt.Record) Fate {
 
 func (r *resolver) objectSet(b *Batch, key objectsKey, raw []byte) *Set[Object] {
 	if s, ok := r.objects.get(key); ok {
-		return s
+		b.counts.Defaulted += s.bad
+		return s.Set
 	}
 	list, bad := xalt.DecodeObjects(raw)
 	b.counts.Defaulted += int64(bad)
@@ -169,7 +176,7 @@ func (r *resolver) objectSet(b *Batch, key objectsKey, raw []byte) *Set[Object] 
 	}
 	b.bytes += len(members) * memberBytes
 	s := NewSet("objects", members, func(o *Object) Hash { return o.Hash })
-	r.objects.put(key, s, 1+fresh+len(members)/16) // the others belong to other sets as well
+	r.objects.put(key, objectSet{s, int64(bad)}, 1+fresh+len(members)/16) // the others belong to other sets as well
 	return s
 }
 

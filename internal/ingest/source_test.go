@@ -1077,6 +1077,21 @@ func TestStatsOfEdges(t *testing.T) {
 	}
 }
 
+// TestDefaultedAlike counts what is wrong with a list of libraries for each record
+// that has it, not for the first one only.
+func TestDefaultedAlike(t *testing.T) {
+	s := newSite(t)
+	var log []string
+	for i := range 3 {
+		text := runText(i + 1)
+		log = append(log, lines(t, "run_fini_"+uuid(i+1), replace(t, text, `"libA":[`, `"libA":[5,["/no/hash.so"],`), 200)...)
+	}
+	good := s.run(s.file("good.log", runLog(t, 4, 3))).Defaulted
+	if got := s.run(s.file("xalt.log", join(log))).Defaulted; got != good+6 {
+		t.Errorf("%d fields got their default, want %d", got, good+6)
+	}
+}
+
 // TestManyMachines reads a log that names a new machine in each record: no more than
 // so many are kept in the counters, the first ones, and it is told.
 func TestManyMachines(t *testing.T) {
