@@ -163,6 +163,9 @@ func (c *collector) addBlock(ctx context.Context, p *messageParser, b *xalt.Bloc
 		c.batch.counts.Blocks.Unselected++
 		return nil
 	}
+	if b.Version > xalt.Version {
+		c.batch.counts.Newer++
+	}
 	if b.Version == 1 {
 		g := &collected{Group: xalt.NewGroup(xalt.Identity{}, b), source: c.where, line: number}
 		g.Add(xalt.Part{Value: b.Value, Copy: -1, Line: number})

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"xaltpipe/internal/rmap"
+	"xaltpipe/internal/xalt"
 )
 
 // Stats counts what was read; every line, block and record is in exactly one
@@ -16,7 +17,8 @@ type Stats struct {
 	Blocks  Blocks  `json:"blocks"`
 	Records Records `json:"records"`
 
-	Defaulted int64 `json:"defaulted_fields"` // record fields that were missing or bad and got their default
+	Newer     int64 `json:"newer_version_blocks"` // blocks of versions above [xalt.Version], read like it
+	Defaulted int64 `json:"defaulted_fields"`     // record fields that were missing or bad and got their default
 	NewDead   int64 `json:"new_dead_letters"`
 	Damaged   int64 `json:"damaged_sources"` // compressed files that broke off
 	// Newest is the latest start of a run or link per machine, in seconds
@@ -91,6 +93,7 @@ func (s *Stats) add(o *Stats) {
 	s.Records.Conflict += o.Records.Conflict
 	s.Records.Filtered += o.Records.Filtered
 	s.Records.Dead += o.Records.Dead
+	s.Newer += o.Newer
 	s.Defaulted += o.Defaulted
 	s.NewDead += o.NewDead
 	s.Damaged += o.Damaged
@@ -152,6 +155,9 @@ func (s *Stats) WriteText(w io.Writer) {
 	fmt.Fprintf(w, "records  %9d: %d stored, %d updated, %d repeated, %d superseded, %d conflict, %d filtered, %d dead letter\n",
 		s.Records.Total(), s.Records.Stored, s.Records.Updated, s.Records.Repeated, s.Records.Superseded,
 		s.Records.Conflict, s.Records.Filtered, s.Records.Dead)
+	if s.Newer > 0 {
+		fmt.Fprintf(w, "versions %9d blocks of a newer version than V:%d, read like it\n", s.Newer, xalt.Version)
+	}
 	if s.Defaulted > 0 {
 		fmt.Fprintf(w, "fields   %9d missing or bad, stored with their default\n", s.Defaulted)
 	}

@@ -29,6 +29,10 @@ const (
 	maxName   = 255
 )
 
+// Version is the newest version of blocks that XALT 3.2 writes; above it they are read
+// in the same way.
+const Version = 4
+
 // ErrBlock is wrapped by every error of [ParseBlock].
 var ErrBlock = errors.New("malformed XALT block")
 

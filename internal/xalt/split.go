@@ -23,7 +23,7 @@ func Split(kind Kind, syshost, key string, text []byte, size int) ([]Block, erro
 	for i := range count {
 		end := min((i+1)*size, len(text))
 		blocks = append(blocks, Block{
-			Version: 4, Kind: []byte(kind), Syshost: []byte(syshost), Key: []byte(key),
+			Version: Version, Kind: []byte(kind), Syshost: []byte(syshost), Key: []byte(key),
 			HasCRC: true, CRC: crc, Index: i, Count: count, Value: text[i*size : end],
 		})
 	}
