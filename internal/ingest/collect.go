@@ -189,7 +189,7 @@ func (c *collector) addBlock(ctx context.Context, p *messageParser, b *xalt.Bloc
 		}
 	}
 	c.last = g
-	if g.line == 0 || len(g.Parts()) == 0 || c.opts.Clock {
+	if g.line == 0 || g.Len() == 0 || c.opts.Clock {
 		seen := p.time(m)
 		c.clock = max(c.clock, seen)
 		if seen <= 0 {
@@ -260,7 +260,7 @@ func (c *collector) assembleCopies(ctx context.Context, g *collected) error {
 		c.batch.counts.Blocks.Used += newParts(a.Parts)
 		c.unpark(g.ID, a.Parts, &c.batch.counts.Blocks.Used)
 		c.useParts(g, a.Parts)
-		if len(g.Parts()) == 0 && c.groups[g.ID] == g {
+		if g.Len() == 0 && c.groups[g.ID] == g {
 			delete(c.groups, g.ID)
 			c.last = nil
 			c.held -= g.Size()

@@ -69,6 +69,7 @@ type Group struct {
 	parts  []Part
 	buf    []byte        // the values in order of arrival
 	copies map[int][]int // index -> positions in parts; nil while parts[i].Index == i for all i
+	gone   int           // of parts: taken, their Index is -1; see [Group.compact]
 	size   int           // bytes held
 	// sums finds the parts with equal bytes; nil until an index has many
 	// variants, so that comparing them does not take quadratic time.
@@ -205,7 +206,15 @@ const (
 func (g *Group) Size() int { return g.size }
 
 // Parts returns the blocks that are there, in order of arrival.
-func (g *Group) Parts() []Part { return g.parts }
+func (g *Group) Parts() []Part {
+	if g.gone > 0 {
+		g.compact()
+	}
+	return g.parts
+}
+
+// Len returns how many blocks are there.
+func (g *Group) Len() int { return len(g.parts) - g.gone }
 
 // Complete reports whether every index is there.
 func (g *Group) Complete() bool {
@@ -464,24 +473,52 @@ func inflate(packed []byte, limit int) ([]byte, error) {
 // take removes the parts at the given positions, all if nil, and returns them.
 // A group with a CRC is empty afterwards.
 func (g *Group) take(used []int) []Part {
-	old := g.parts
-	g.parts, g.buf, g.copies, g.sums = nil, nil, nil, nil
-	g.size = groupOverhead + len(g.Kind) + len(g.Syshost) + len(g.Key)
 	if used == nil {
+		old := g.parts
+		g.clear()
 		return old
 	}
 	taken := make([]Part, 0, len(used))
-	gone := make([]bool, len(old))
 	for _, i := range used {
-		taken = append(taken, old[i])
-		gone[i] = true
+		taken = append(taken, g.parts[i])
 	}
-	if !g.HasCRC {
-		for i, p := range old {
-			if !gone[i] {
-				g.Add(p)
-			}
+	if g.HasCRC || len(used) == g.Len() {
+		g.clear()
+		return taken
+	}
+	for index, i := range used {
+		rest := g.copies[index]
+		if k := slices.Index(rest, i); k == 0 {
+			rest = rest[1:]
+		} else {
+			rest = slices.Delete(rest, k, k+1)
 		}
+		if g.copies[index] = rest; len(rest) == 0 {
+			delete(g.copies, index)
+		}
+		g.size -= len(g.parts[i].Value) + partOverhead
+		g.parts[i].Index = -1
+	}
+	if g.gone += len(used); g.gone > len(g.parts)/2 {
+		g.compact()
 	}
 	return taken
+}
+
+// clear takes out all parts.
+func (g *Group) clear() {
+	g.parts, g.buf, g.copies, g.sums, g.gone = nil, nil, nil, nil, 0
+	g.size = groupOverhead + len(g.Kind) + len(g.Syshost) + len(g.Key)
+}
+
+// compact lets go of the parts that were taken: not each time, which would take
+// quadratic time where there are very many copies.
+func (g *Group) compact() {
+	old := g.parts
+	g.clear()
+	for _, p := range old {
+		if p.Index >= 0 {
+			g.Add(p)
+		}
+	}
 }

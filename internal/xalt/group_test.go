@@ -289,6 +289,43 @@ func TestGroupWithoutCRC(t *testing.T) {
 	})
 }
 
+// TestGroupManyCopies has very many copies of the first block wait for the second ones:
+// each record that comes of them takes no longer than the others, and what is left is a
+// group as if nothing else had been there.
+func TestGroupManyCopies(t *testing.T) {
+	const records, left = 20_000, 20
+	blocks := func(index, from, to int, format string) (list []xalt.Block) {
+		for n := from; n < to; n++ {
+			b := plain("k", "12", 1)[index]
+			b.Value = fmt.Appendf(nil, format, n)
+			list = append(list, b)
+		}
+		return list
+	}
+	g, want := newGroup(blocks(0, 0, records+left, `{"a":%d,`)...), newGroup(blocks(0, records, records+left, `{"a":%d,`)...)
+	started := time.Now()
+	for n, b := range blocks(1, 0, records, `"b":%d}`) {
+		g.Add(xalt.Part{Index: b.Index, Value: b.Value, Copy: -1})
+		if got, want := assemble(t, g), fmt.Sprintf(`{"a":%d,"b":%[1]d}`, n); got != want {
+			t.Fatalf("text = %q, want %q", got, want)
+		}
+		if g.Complete() || g.Missing() != 1 || g.Len() != records+left-n-1 {
+			t.Fatalf("complete %t, missing %d, %d parts", g.Complete(), g.Missing(), g.Len())
+		}
+	}
+	if took := time.Since(started); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if got, want := g.Size(), want.Size(); got != want {
+		t.Errorf("size %d, want %d", got, want)
+	}
+	if !slices.EqualFunc(g.Parts(), want.Parts(), func(a, b xalt.Part) bool {
+		return a.Index == b.Index && bytes.Equal(a.Value, b.Value)
+	}) {
+		t.Errorf("parts %v, want %v", g.Parts(), want.Parts())
+	}
+}
+
 // pack makes the blocks of version 2.
 func pack(text []byte, size int) []xalt.Block {
 	var packed bytes.Buffer
