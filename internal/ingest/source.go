@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -291,9 +292,10 @@ func (in *Ingester) find(ctx context.Context, name string, o *openLog) (Source, 
 	if err != nil {
 		absolute = name
 	}
+	head := o.head[:headLen(len(o.head))]
 	fresh := Source{
 		Selection: in.opts.Selection(), Name: xalt.Storable(absolute), Device: device, Inode: inode,
-		HeadLen: int64(len(o.head)), Head: sumBytes(o.head),
+		HeadLen: int64(len(head)), Head: sumBytes(head),
 	}
 	candidates, err := in.store.Sources(ctx, fresh.Selection, func(n int64) (Hash, bool) {
 		if n > int64(len(o.head)) {
@@ -348,6 +350,16 @@ func (in *Ingester) find(ctx context.Context, name string, o *openLog) (Source, 
 	}
 	best.Name, best.Device, best.Inode = fresh.Name, device, inode
 	return best, nil
+}
+
+// headLen is how much of the n bytes that are there is the head: a power of two, because
+// the store is asked for each length that there is, and a log that is followed is seen
+// first when it has as many bytes as chance would have it.
+func headLen(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return 1 << (bits.Len(uint(n)) - 1)
 }
 
 // sameTail compares what stands before the position.

@@ -81,6 +81,27 @@ func TestSourceKnown(t *testing.T) {
 	}
 }
 
+// TestSourceHeads: logs that were seen first when they were short do not make the store
+// look for as many lengths as there are logs.
+func TestSourceHeads(t *testing.T) {
+	s := newSite(t)
+	var files []string
+	for n := range 40 {
+		files = append(files, s.file(fmt.Sprintf("%d.log", n), strings.Repeat("x", 10+10*n)+"\n"+runLog(t, n, n)))
+	}
+	s.run(files...)
+	if got := s.count("SELECT COUNT(DISTINCT head_len) FROM ingest_source"); got > 3 {
+		t.Errorf("the heads of %d logs have %d lengths, want few", len(files), got)
+	}
+	for n, file := range files { // all are known, under another name and as they grow
+		s.extend(file, runLog(t, 100+n, 100+n))
+		if err := os.Rename(file, file+".old"); err != nil {
+			t.Fatal(err)
+		}
+		wantStats(t, file, s.run(file+".old").Lines, ingest.Lines{Block: 3})
+	}
+}
+
 // TestSourceSelection reads a log again for another machine, for all, and with
 // --full.
 func TestSourceSelection(t *testing.T) {
