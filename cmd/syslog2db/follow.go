@@ -39,6 +39,7 @@ func (r *readCommand) follow(ctx context.Context, files []string, stdout, stderr
 	if r.full {
 		return cli.UsageError("--follow goes on from where it was: --full does not go with it")
 	}
+	maps := mapFiles(r.maps)
 	opts, err := r.options(stderr)
 	if err != nil {
 		return err
@@ -59,7 +60,7 @@ func (r *readCommand) follow(ctx context.Context, files []string, stdout, stderr
 	stopWatchdog := f.watchdog()
 	defer stopWatchdog()
 	f.in = ingest.New(db, opts)
-	f.maps, f.looked = mapFiles(opts.Modules), time.Now()
+	f.maps, f.looked = maps, time.Now()
 	notify(daemon.SdNotifyReady)
 	defer notify(daemon.SdNotifyStopping)
 
@@ -89,7 +90,7 @@ type follower struct {
 	began  time.Time
 	hup    chan os.Signal
 
-	maps     map[string]os.FileInfo // of the reverse maps in use
+	maps     map[string]os.FileInfo // of the reverse maps, noted before they were read
 	looked   time.Time              // at them
 	reported time.Time
 	lastMove atomic.Int64 // when something moved, in seconds since 1970
@@ -104,13 +105,14 @@ func (f *follower) settings(o *ingest.Options) (changed bool) {
 	case <-f.hup:
 		notify(daemon.SdNotifyReloading)
 		defer notify(daemon.SdNotifyReady)
+		now := mapFiles(f.r.maps)
 		fresh, err := f.r.options(f.stderr)
 		if err != nil {
 			note(f.stderr, "settings are kept as they were: %v", err)
 			return false
 		}
 		o.Modules, o.Filter, o.Accounts = fresh.Modules, fresh.Filter, fresh.Accounts
-		f.maps, f.looked = mapFiles(o.Modules), time.Now()
+		f.maps, f.looked = now, time.Now()
 		note(f.stderr, "settings were read again")
 		return true
 	default:
@@ -119,7 +121,7 @@ func (f *follower) settings(o *ingest.Options) (changed bool) {
 		return false
 	}
 	f.looked = time.Now()
-	now := mapFiles(o.Modules)
+	now := mapFiles(f.r.maps)
 	if sameFiles(f.maps, now) {
 		return false
 	}
@@ -129,7 +131,6 @@ func (f *follower) settings(o *ingest.Options) (changed bool) {
 		note(f.stderr, "the reverse maps are kept as they were: %v", err)
 		return false
 	}
-	f.maps = mapFiles(maps)
 	if old, ok := o.Modules.(*ingest.Maps); ok && old.ID() == maps.ID() {
 		return false
 	}
@@ -138,14 +139,13 @@ func (f *follower) settings(o *ingest.Options) (changed bool) {
 	return true
 }
 
-// mapFiles notes the state of the maps' files.
-func mapFiles(modules ingest.Modules) map[string]os.FileInfo {
-	maps, ok := modules.(*ingest.Maps)
-	if !ok {
-		return nil
-	}
+// mapFiles notes the state of the maps' files, also of those that are new; none if
+// they cannot be found. It is called before they are read, so that one that is
+// replaced meanwhile is read again.
+func mapFiles(dirs string) map[string]os.FileInfo {
 	files := make(map[string]os.FileInfo)
-	for _, name := range maps.Files() {
+	names, _ := ingest.FindMaps(strings.Split(dirs, ":")) // which opening them tells
+	for _, name := range names {
 		files[name], _ = os.Stat(name) // nil if it is not there
 	}
 	return files

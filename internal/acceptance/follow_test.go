@@ -362,13 +362,25 @@ func TestFollowSettings(t *testing.T) {
 	eventually(t, "the third record, with the map as it was", func() bool { return module(3) == "one/2" })
 	setMap(`{"reverseMapT":{"/apps/one":"one/4"},"xlibmap":[]}`) // no signal
 	n := 3
-	eventually(t, "a record with the newest map", func() bool {
-		if module(n) != "nothing yet" && module(n) != "one/4" {
-			n++
-			record(n)
-		}
-		return module(n) == "one/4"
-	})
+	newest := func(name string) {
+		t.Helper()
+		eventually(t, "a record with the newest map", func() bool {
+			if module(n) != "nothing yet" && module(n) != name {
+				n++
+				record(n)
+			}
+			return module(n) == name
+		})
+	}
+	newest("one/4")
+	own := filepath.Join(maps, "s") // the machine's first map of its own
+	if err := os.Mkdir(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(own, "xalt_rmapT.json"), []byte(`{"reverseMapT":{"/apps/one":"one/5"},"xlibmap":[]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newest("one/5")
 	f.end()
 	wait("STOPPING=1")
 	for _, said := range []string{"settings are kept as they were", "new reverse maps: "} {

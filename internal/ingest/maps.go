@@ -70,6 +70,24 @@ func (m *Maps) Module(syshost, path string) (string, Hash) {
 	return xalt.Storable(module), l.id
 }
 
+// FindMaps lists the files that [OpenMaps] would load.
+func FindMaps(dirs []string) ([]string, error) {
+	machines, err := rmap.Machines(dirs)
+	if err != nil {
+		return nil, fmt.Errorf("look for reverse maps: %w", err)
+	}
+	var files []string
+	for _, machine := range append(machines, "") {
+		switch name, err := rmap.Find(dirs, machine); {
+		case err == nil:
+			files = append(files, name)
+		case !errors.Is(err, rmap.ErrNotFound):
+			return nil, fmt.Errorf("look for reverse maps: %w", err)
+		}
+	}
+	return files, nil
+}
+
 // Files lists the files that were loaded.
 func (m *Maps) Files() []string {
 	var names []string

@@ -102,7 +102,7 @@ func loadFile(name string) (data []byte, err error) {
 // cannot be a directory name (see [MachineName]) has no directory of its own.
 // The error is [ErrNotFound] if there is no map.
 func Open(dirs []string, syshost string) (*Map, error) {
-	name, err := find(dirs, syshost)
+	name, err := Find(dirs, syshost)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +126,8 @@ func MachineName(s string) bool {
 	return true
 }
 
-// find gives the file that Open loads.
-func find(dirs []string, syshost string) (string, error) {
+// Find gives the file that [Open] loads.
+func Find(dirs []string, syshost string) (string, error) {
 	levels := [][]string{dirs}
 	if MachineName(syshost) {
 		own := make([]string, 0, len(dirs))
