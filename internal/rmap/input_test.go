@@ -93,6 +93,26 @@ func TestLines(t *testing.T) {
 	t.Errorf("no problem is about line %d", 4*n-2)
 }
 
+// TestOneModule reads a map in which one module has very many *_DIR.
+func TestOneModule(t *testing.T) {
+	const n = 200_000
+	var b strings.Builder
+	b.WriteString("{\"reverseMapT\":{")
+	for i := range n {
+		fmt.Fprintf(&b, "\"/s/p/1/%d\":{\"pkg\":\"p/1\",\"kind\":\"dir\",\"flavor\":[\"default\"]},", i)
+	}
+	b.WriteString("\"/s/p/1\":{\"pkg\":\"p/1\",\"kind\":\"dir\",\"flavor\":[\"default\"]}}}")
+	in, err := rmap.ReadInput(strings.NewReader(b.String()), "in")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	res := rmap.Merge([]*rmap.Input{in}, nil, rmap.Options{})
+	if took := time.Since(start); len(res.Keys) != n+1 || took > 20*time.Second {
+		t.Errorf("%d keys in %v, want %d", len(res.Keys), took, n+1)
+	}
+}
+
 // TestLimits gives entries that no file system and no module tree can have; what
 // is said of them is short.
 func TestLimits(t *testing.T) {

@@ -262,9 +262,9 @@ func (m *merger) withInput(s *stream, set uint32) uint32 {
 	return s.with
 }
 
-// ownDir notes that a module has a *_DIR.
+// ownDir notes that a module has a *_DIR. It is called in the order of the paths.
 func (m *merger) ownDir(mod uint32, path string) {
-	if n := &m.names[m.modules[mod].name]; !slices.Contains(n.dirs, path) {
+	if n := &m.names[m.modules[mod].name]; len(n.dirs) == 0 || n.dirs[len(n.dirs)-1] != path {
 		n.dirs = append(n.dirs, path)
 	}
 }
