@@ -31,7 +31,7 @@ func parseSub(fs *pflag.FlagSet, args []string) (stop bool, err error) {
 }
 
 func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(cli.JSONTo(w))
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
 	return e.Encode(v)

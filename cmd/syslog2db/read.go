@@ -135,7 +135,7 @@ func exitStatus(s *ingest.Stats, err error) int {
 func summary(w io.Writer, format string, s *ingest.Stats, elapsed time.Duration) error {
 	switch format {
 	case "json":
-		enc := json.NewEncoder(w)
+		enc := json.NewEncoder(cli.JSONTo(w))
 		enc.SetIndent("", "  ")
 		return enc.Encode(struct {
 			*ingest.Stats

@@ -327,7 +327,7 @@ func (w *reportJSON) Row(cells []store.Cell) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w.out, "%s%s:%s", separator, name, member)
+		fmt.Fprintf(w.out, "%s%s:%s", separator, name, cli.EscapeJSON(member))
 		separator = ","
 	}
 	return w.out.WriteByte('}')

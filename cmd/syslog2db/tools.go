@@ -31,7 +31,7 @@ func table(w io.Writer, header string, rows []string) error {
 }
 
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(cli.JSONTo(w))
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
 }

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/csv"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/store"
 )
 
@@ -43,6 +47,33 @@ func TestReportCSV(t *testing.T) {
 			if got := b.String(); got != want[i]+",-1\n" {
 				t.Errorf("%q, on a terminal %v: %q, want %q", text, terminal, got, want[i]+",-1\n")
 			}
+		}
+	}
+}
+
+// TestHostileJSON: JSON is no command for a terminal, and the text is the same.
+func TestHostileJSON(t *testing.T) {
+	const text = "ü\x1b\x7f\u0080\u009b31m\u009f\u00a0"
+	var report, other, stats bytes.Buffer
+	w := &reportJSON{out: bufio.NewWriter(&report)}
+	s := ingest.Stats{Newest: map[string]float64{text: 1}}
+	for _, err := range []error{
+		w.Head([]string{"a"}), w.Row([]store.Cell{{Text: text}}), w.end(), w.out.Flush(), printJSON(&other, []any{map[string]string{"a": text}}),
+		summary(&stats, "json", &s, 0),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, out := range []string{report.String(), other.String(), stats.String()} {
+		if strings.ContainsFunc(out, func(r rune) bool { return r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 }) {
+			t.Errorf("%q has control characters", out)
+		}
+	}
+	for _, out := range []string{report.String(), other.String()} {
+		var got []map[string]string
+		if err := json.Unmarshal([]byte(out), &got); err != nil || len(got) != 1 || got[0]["a"] != text {
+			t.Errorf("%s: %q, %v, want %q", out, got, err, text)
 		}
 	}
 }

@@ -12,6 +12,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -161,6 +162,38 @@ func Printable(text string) string {
 }
 
 func hostile(r rune) bool { return r != '\n' && r != '\t' && !strconv.IsPrint(r) }
+
+// EscapeJSON makes JSON safe for a terminal: of the control characters JSON lets
+// U+007F to U+009F stand as they are.
+func EscapeJSON(text []byte) []byte {
+	if !bytes.ContainsFunc(text, deleteOrC1) {
+		return text
+	}
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		if deleteOrC1(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.Bytes()
+}
+
+func deleteOrC1(r rune) bool { return r >= 0x7f && r <= 0x9f }
+
+// JSONTo is where an encoder of JSON writes, see [EscapeJSON].
+func JSONTo(w io.Writer) io.Writer { return jsonTo{w} }
+
+type jsonTo struct{ w io.Writer }
+
+// Write implements [io.Writer]; an encoder writes a value at once.
+func (j jsonTo) Write(p []byte) (int, error) {
+	if _, err := j.w.Write(EscapeJSON(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
 
 // output is standard output, and remembers what went wrong with it. Who reads
 // only the beginning, as head does, does not miss the rest.
