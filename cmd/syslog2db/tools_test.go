@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/store"
@@ -75,6 +76,20 @@ func TestHostileJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &got); err != nil || len(got) != 1 || got[0]["a"] != text {
 			t.Errorf("%s: %q, %v, want %q", out, got, err, text)
 		}
+	}
+}
+
+// TestMetricsLabels: the name of a machine, which is anybody's, spoils no metrics.
+// The format of Prometheus has three escapes.
+func TestMetricsLabels(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "m.prom")
+	s := ingest.Stats{Newest: map[string]float64{"a\x1b\u0080\"b\\\nü": 1}}
+	if err := writeMetrics(file, &s, 0, 0, time.Unix(2, 0)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if want := "lag_seconds{syshost=\"a\x1b\u0080\\\"b\\\\\\nü\"} 1\n"; err != nil || !strings.Contains(string(text), want) {
+		t.Errorf("%v, %q, want %q", err, text, want)
 	}
 }
 
