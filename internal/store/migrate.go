@@ -67,6 +67,9 @@ func (db *DB) schemaVersion(ctx context.Context) (int, error) {
 	if err == nil || !noTable(err) {
 		return int(version.Int64), err
 	}
+	if err := db.checkUsage(ctx); err != nil {
+		return 0, err
+	}
 	var rows int
 	if err := db.row(ctx, db.sql, "SELECT COUNT(*) FROM xalt_run", nil, &rows); noTable(err) {
 		return 0, nil
@@ -79,6 +82,26 @@ func (db *DB) schemaVersion(ctx context.Context) (int, error) {
 		return 0, ErrForeign
 	}
 	return int(version.Int64), err
+}
+
+// checkUsage looks for our tables in a schema of the search path that the user may not
+// use: PostgreSQL passes over such a one, and says that the tables are not there.
+func (db *DB) checkUsage(ctx context.Context) error {
+	if db.dialect.name != "postgres" {
+		return nil
+	}
+	var schema string
+	err := db.row(ctx, db.sql, `SELECT n.nspname FROM regexp_split_to_table(current_setting('search_path'), ' *, *') p(name)
+JOIN pg_catalog.pg_namespace n ON n.nspname = CASE trim(p.name, '"') WHEN '$user' THEN current_user ELSE trim(p.name, '"') END
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'schema_version'
+WHERE NOT has_schema_privilege(n.oid, 'USAGE')`, nil, &schema)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("%w: permission denied for schema %s", ErrRight, schema)
 }
 
 // noTable tells the error about a table that is not there.

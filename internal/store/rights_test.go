@@ -159,6 +159,36 @@ func TestNotGranted(t *testing.T) {
 	}
 }
 
+// TestNoUsage opens a database as a user who may read its tables, but not use the
+// schema they are in: for him PostgreSQL has no such tables.
+func TestNoUsage(t *testing.T) {
+	d := testdb.New(t, "postgres")
+	open(t, d).Close()
+	a, err := store.ParseURL(d.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.User = a.Database + "_new"
+	admin := d.Open(t)
+	mustExec(t, admin, "CREATE ROLE "+a.User+" LOGIN")
+	defer mustExec(t, admin, "DROP ROLE "+a.User)
+	mustExec(t, admin, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO "+a.User)
+	defer mustExec(t, admin, "DROP OWNED BY "+a.User)
+	mustExec(t, admin, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
+	for _, path := range []string{`"$user", public`, `public,"$user"`, `"public"`} {
+		mustExec(t, admin, "ALTER ROLE "+a.User+" SET search_path = "+path)
+		for _, create := range []bool{false, true} {
+			db, err := store.Open(t.Context(), a, store.Options{Create: create})
+			if err == nil {
+				db.Close()
+			}
+			if !errors.Is(err, store.ErrRight) || errors.Is(err, store.ErrSchema) || !strings.Contains(err.Error(), "schema public") {
+				t.Errorf("search path %s: Open with Create %v = %v, want %v for schema public", path, create, err, store.ErrRight)
+			}
+		}
+	}
+}
+
 // TestEncoding opens databases of PostgreSQL with other encodings.
 func TestEncoding(t *testing.T) {
 	d := testdb.New(t, "postgres")
