@@ -346,10 +346,19 @@ func readINI(name, section string, option bool) (values map[string]string, expos
 	if err := lines.Err(); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if values["passwd"]+values["password"] != "" && info.Mode().Perm()&0o077 != 0 {
-		exposed = fmt.Errorf("%w: %s holds one and can be read by others (mode %04o): chmod 600", ErrPassword, name, info.Mode().Perm())
+	if values["passwd"]+values["password"] != "" {
+		exposed = exposedFile(name, info)
 	}
 	return values, exposed, nil
+}
+
+// exposedFile is the error of a file with a password that others than its owner can
+// read.
+func exposedFile(name string, info fs.FileInfo) error {
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s holds one and can be read by others (mode %04o): chmod 600", ErrPassword, name, info.Mode().Perm())
 }
 
 // optionEscapes are those of an option file's values, quoted or not. A backslash

@@ -235,3 +235,50 @@ func TestReadConf(t *testing.T) {
 		}
 	}
 }
+
+// TestPassFile: a password file that others can read is refused if its password is
+// taken.
+func TestPassFile(t *testing.T) {
+	for _, tt := range []struct {
+		name, url, line string
+		mode            os.FileMode
+		env, service    string
+		refused         bool
+	}{
+		{name: "alone", url: "postgres://u@db/x", line: "db:*:*:u:secret", mode: 0o600},
+		{name: "readable", url: "postgres://u@db/x", line: "db:*:*:u:secret", mode: 0o640, refused: true},
+		{name: "readable, by a socket", url: "postgres://u@/x?socket=/run/p", line: "localhost:*:*:u:secret", mode: 0o604, refused: true},
+		{name: "for another host", url: "postgres://u@db/x", line: "other:*:*:u:secret", mode: 0o644},
+		{name: "password in the URL", url: "postgres://u:other@db/x", line: "db:*:*:u:secret", mode: 0o644},
+		{name: "password in the environment", url: "postgres://u@db/x", line: "db:*:*:u:secret", mode: 0o644, env: "PGPASSWORD=other"},
+		{name: "password of a service", url: "postgres://u@db/x", line: "db:*:*:u:secret", mode: 0o644, env: "PGSERVICE=s", service: "password=other"},
+		{name: "file of a service", url: "postgres://u@db/x", line: "db:*:*:u:secret", mode: 0o644, env: "PGSERVICE=s", service: "passfile=DIR/passwords", refused: true},
+		{name: "file of the environment", url: "postgres://u@db/x", line: "db:*:*:u:secret", mode: 0o644, env: "PGPASSFILE=DIR/passwords", refused: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			home := t.TempDir()
+			t.Setenv("HOME", home)
+			name, value, _ := strings.Cut(strings.ReplaceAll(tt.env, "DIR", home), "=")
+			file := ".pgpass"
+			if strings.Contains(tt.env+tt.service, "passwords") {
+				file = "passwords"
+			}
+			for f, text := range map[string]string{file: tt.line + "\n", ".pg_service.conf": "[s]\n" + strings.ReplaceAll(tt.service, "DIR", home) + "\n"} {
+				if err := os.WriteFile(filepath.Join(home, f), []byte(text), tt.mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if name != "" {
+				t.Setenv(name, value)
+			}
+			a, err := ParseURL(tt.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = postgresConfig(a)
+			if refused := errors.Is(err, ErrPassword); refused != tt.refused || !refused && err != nil || refused && !strings.Contains(err.Error(), filepath.Join(home, file)) {
+				t.Errorf("postgresConfig = %v, want it refused: %v", err, tt.refused)
+			}
+		})
+	}
+}

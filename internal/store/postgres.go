@@ -134,6 +134,10 @@ func postgresConfig(a Address) (*pgx.ConnConfig, error) {
 	}
 	if a.Password != "" {
 		config.Password = a.Password
+	} else if config.Password != "" {
+		if err := checkPassFile(u, query); err != nil {
+			return nil, err
+		}
 	}
 	config.RuntimeParams["timezone"] = "UTC"
 	config.RuntimeParams["client_encoding"] = "UTF8"
@@ -143,10 +147,17 @@ func postgresConfig(a Address) (*pgx.ConnConfig, error) {
 // sslModeGiven tells whether the environment, or the service that it names, says how
 // to encrypt; then that counts, as for every client of PostgreSQL.
 func sslModeGiven() bool {
-	mode := os.Getenv("PGSSLMODE")
+	if of, ok := serviceSettings()["sslmode"]; ok {
+		return of != ""
+	}
+	return os.Getenv("PGSSLMODE") != ""
+}
+
+// serviceSettings are those of the service that the environment names, if any.
+func serviceSettings() map[string]string {
 	name := os.Getenv("PGSERVICE")
 	if name == "" {
-		return mode != ""
+		return nil
 	}
 	file := os.Getenv("PGSERVICEFILE")
 	if home, err := os.UserHomeDir(); file == "" && err == nil {
@@ -154,16 +165,36 @@ func sslModeGiven() bool {
 	}
 	services, err := pgservicefile.ReadServicefile(file)
 	if err != nil {
-		return false // pgx, which reads it, too, has the better message
+		return nil // pgx, which reads it, too, has the better message
 	}
 	service, err := services.GetService(name)
 	if err != nil {
-		return false
+		return nil
 	}
-	if of, ok := service.Settings["sslmode"]; ok {
-		mode = of
+	return service.Settings
+}
+
+// checkPassFile refuses a password file that others can read if the password is from
+// there: pgx does not look, as the clients of PostgreSQL do.
+func checkPassFile(u url.URL, query url.Values) error {
+	query.Set("passfile", os.DevNull)
+	u.RawQuery = query.Encode()
+	if without, err := pgx.ParseConfig(u.String()); err != nil || without.Password != "" {
+		return err
 	}
-	return mode != ""
+	name := cmp.Or(serviceSettings()["passfile"], os.Getenv("PGPASSFILE"))
+	if name == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return err
+		}
+		name = filepath.Join(home, ".pgpass")
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	return exposedFile(name, info)
 }
 
 // timestampCodec encodes a text as well, as [time.DateTime]. COPY takes nothing but

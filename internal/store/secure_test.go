@@ -79,6 +79,16 @@ func TestTLS(t *testing.T) {
 					t.Fatalf("Open with a password in ~/%s: %v", name, err)
 				}
 				db.Close()
+				if err := os.Chmod(filepath.Join(home, name), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				db, err = store.Open(t.Context(), a, store.Options{Create: true})
+				if err == nil {
+					db.Close()
+				}
+				if !errors.Is(err, store.ErrPassword) || strings.Contains(err.Error(), s.Password) || !strings.Contains(err.Error(), name) {
+					t.Errorf("Open with a password in ~/%s, which others can read = %v, want %v", name, err, store.ErrPassword)
+				}
 			})
 		})
 	}
