@@ -1,6 +1,6 @@
 """EasyBuild hooks that keep XALT's reverse map up to date.
 
-eb --hooks=/usr/share/doc/xaltpipe/hooks/easybuild_hooks.py, or in a configuration
+eb --hooks=/usr/share/xaltpipe/hooks/easybuild_hooks.py, or in a configuration
 file, hooks = ... in the section [config]. A site that has hooks of its own copies
 the function into them.
 """
