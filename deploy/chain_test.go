@@ -388,6 +388,34 @@ func TestRotationRefused(t *testing.T) {
 	}
 }
 
+// TestMachineLikeGeneration: the log of a machine that calls itself x.log.1 is written
+// to, and so never whole; it is no generation of x.log's that must be before a rotation.
+func TestMachineLikeGeneration(t *testing.T) {
+	logs, said := t.TempDir(), filepath.Join(t.TempDir(), "said")
+	for _, name := range []string{"x.log", "x.log.1", "x.log.2.gz", "x.log.1.log", "x.log.1.log.1"} {
+		mustWrite(t, filepath.Join(logs, name), "", 0o600)
+	}
+	mustWrite(t, said+".sh", "#!/bin/sh\necho \"$@\" >>"+said+"\n", 0o755)
+	for action, want := range map[string]string{
+		"check": "status x.log.1 x.log.2.gz x.log.1.log.1\n", "newest": "--quiet x.log.1 x.log.1.log.1\n",
+		"all": "--quiet x.log.1 x.log.2.gz x.log x.log.1.log.1 x.log.1.log\n",
+	} {
+		_ = os.Remove(said)
+		cmd := exec.Command("sh", "logrotate/xalt-ingest", action, "/nonexistent "+logs+"/*.log")
+		cmd.Env = append(os.Environ(), "SYSLOG2DB="+said+".sh", "XALTPIPE_USER=", "LC_ALL=C")
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		got := strings.Fields(strings.ReplaceAll(mustRead(t, said), logs+"/", ""))
+		slices.Sort(got)
+		list := strings.Fields(want)
+		slices.Sort(list)
+		if !slices.Equal(slices.Compact(got), list) { // to be given twice does no harm
+			t.Errorf("%s: syslog2db %q, want %q", action, got, list)
+		}
+	}
+}
+
 // contents lists the files of a directory with their sizes.
 func contents(t *testing.T, dir string) (list []string) {
 	t.Helper()
