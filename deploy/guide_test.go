@@ -147,8 +147,16 @@ for unit; do
 	restart/rsyslog)
 		[ ! -f /run/rsyslogd.pid ] || { kill "$(cat /run/rsyslogd.pid)"; while [ -f /run/rsyslogd.pid ]; do sleep 0.1; done; }
 		rsyslogd ;;
-	enable/xaltpipe-follow.service) run $unit >/run/follow.out 2>&1 & ;;
+	enable/xaltpipe-follow.service)
+		run $unit >>/run/follow.out 2>&1 &
+		while ! pgrep --ns $$ --nslist mnt -x syslog2db >/run/follow.pid; do sleep 0.1; done ;;
 	enable/*.timer) run "${unit%.timer}.service" ;;
+	try-restart/xaltpipe-follow.service) [ ! -f /run/follow.pid ] || { "$0" disable $unit; "$0" enable $unit; } ;;
+	disable/xaltpipe-follow.service) [ ! -f /run/follow.pid ] || {
+		kill $(cat /run/follow.pid)
+		while kill -0 $(cat /run/follow.pid); do sleep 0.1; done 2>/dev/null
+		rm /run/follow.pid; } ;;
+	disable/*.timer) ;;
 	*) echo "systemctl $verb $unit?" >&2; exit 1 ;;
 	esac
 done
@@ -190,7 +198,7 @@ func TestGuide(t *testing.T) {
 	guide := mustRead(t, "../docs/admin-guide.md")
 	collector, node := newHost(t, "collector"), newHost(t, "node")
 	for _, h := range []*host{collector, node} {
-		h.do("cat >/usr/local/sbin/systemctl <<'END'\n" + systemctl + "END\nchmod 755 /usr/local/sbin/systemctl\necho 127.0.0.1 collector.cluster >>/etc/hosts\n" +
+		h.do("rm /usr/bin/systemctl; cat >/usr/bin/systemctl <<'END'\n" + systemctl + "END\nchmod 755 /usr/bin/systemctl\necho 127.0.0.1 collector.cluster >>/etc/hosts\n" +
 			"mkdir -p /apps/modulefiles/Core/alpha /apps/alpha/1.0/lib\necho 'setenv(\"ALPHA_DIR\", \"/apps/alpha/1.0\") prepend_path(\"LD_LIBRARY_PATH\", \"/apps/alpha/1.0/lib\")' >/apps/modulefiles/Core/alpha/1.0.lua\n")
 	}
 	collector.put(deb)
@@ -247,8 +255,16 @@ func TestGuide(t *testing.T) {
 	if out := collector.do("logrotate -f /etc/logrotate.d/xalt; ls /var/log/xalt"); strings.TrimSpace(out) != "oracle.log\noracle.log.1" {
 		t.Errorf("after a rotation: %s", out)
 	}
-	// Removed, the package leaves what is the site's.
+	// Installed again, the package has what follows the logs started anew.
+	before := collector.do("mkdir -p /run/systemd/system; cat /run/follow.pid")
+	collector.do("dpkg -i /root/xaltpipe_*.deb")
+	if after := collector.do("cat /run/follow.pid; kill -0 $(cat /run/follow.pid)"); after == before {
+		t.Errorf("after the installation of an update the old program still follows the logs: process %s", after)
+	}
+	// Removed, it leaves what is the site's, and nothing runs.
+	after := strings.TrimSpace(collector.do("cat /run/follow.pid"))
 	collector.do("apt-get remove -y xaltpipe")
+	eventually(t, "the end of what followed the logs", func() bool { _, err := os.Stat("/proc/" + after); return err != nil })
 	if out := collector.do("ls /usr/bin/syslog2db /usr/lib/xaltpipe 2>/dev/null || true; ls -d /etc/xaltpipe /var/lib/xaltpipe/xalt.db /var/log/xalt"); out != "/etc/xaltpipe\n/var/lib/xaltpipe/xalt.db\n/var/log/xalt\n" {
 		t.Errorf("after the package was removed: %s", out)
 	}

@@ -1,6 +1,7 @@
 #!/bin/sh
 # After the package was installed: its user, its directories, and new units known.
-# Nothing is started; the administrator's guide says how.
+# Nothing is started, as the administrator's guide says how, but what follows the
+# logs is replaced by the new program.
 set -e
 
 if command -v systemd-sysusers >/dev/null 2>&1; then
@@ -17,4 +18,5 @@ else
 fi
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true
+	systemctl try-restart xaltpipe-follow.service || true
 fi
