@@ -270,6 +270,44 @@ func TestGuide(t *testing.T) {
 	}
 }
 
+// TestRsyslogNotRoot does what deploy/rsyslog says of a collector whose rsyslogd gives
+// up root's rights, as on Ubuntu, with a rotation in between.
+func TestRsyslogNotRoot(t *testing.T) {
+	deb := packageFile(t, "deb")
+	need(t, "rsyslogd")
+	h := newHost(t, "ubuntu")
+	h.put(deb)
+	port := freePort(t)
+	h.do("rm /usr/bin/systemctl; cat >/usr/bin/systemctl <<'END'\n" + systemctl + "END\nchmod 755 /usr/bin/systemctl\n" + strings.ReplaceAll(`cd /root
+dpkg -i xaltpipe_*.deb
+useradd --system --no-create-home syslog
+chown syslog /var/spool/rsyslog
+sed 's/"2514"/"PORT"/' /usr/share/xaltpipe/rsyslog/xalt_collector.conf >/etc/rsyslog.d/10-xalt.conf
+cp /usr/share/xaltpipe/logrotate/xalt /etc/logrotate.d/xalt
+printf '#!/bin/sh\nkill -HUP $(cat /run/rsyslogd.pid)\n' >/usr/lib/rsyslog/rsyslog-rotate
+printf '$PrivDropToUser syslog\n$PrivDropToGroup syslog\nglobal(workDirectory="/var/spool/rsyslog")\n$IncludeConfig /etc/rsyslog.d/*.conf\n' >/etc/rsyslog.conf
+{
+	echo 'global(workDirectory="/tmp") module(load="imuxsock" SysSock.Use="off") input(type="imuxsock" Socket="/tmp/log")'
+	sed 's/collector.example.org/127.0.0.1/; s/"2514"/"PORT"/; s|/var/spool/rsyslog|/tmp|; s/resumeInterval="5"/resumeInterval="1"/' /usr/share/xaltpipe/rsyslog/xalt_syslog.conf
+} >/etc/node.conf
+rsyslogd -f /etc/node.conf -i /run/node.pid
+`, "PORT", port))
+	for _, command := range commands(t, mustRead(t, "rsyslog/README.md"), "## A collector whose rsyslog is not root", "## journald") {
+		h.do(command)
+	}
+	sends := func(file, word string) {
+		t.Helper()
+		h.do("logger -u /tmp/log -t XALT_LOGGING_oracle " + word)
+		eventually(t, word, func() bool { return h.command("grep -q "+word+" /var/log/xalt/"+file).Run() == nil })
+	}
+	sends("oracle.log", "before")
+	h.do("logrotate -f /etc/logrotate.d/xalt 2>/dev/null || true") // what is no record fails to be ingested
+	sends("oracle.log", "behind")
+	if out := h.do("stat -c '%n %U:%G %a' /var/log/xalt /var/log/xalt/*"); out != "/var/log/xalt syslog:xaltpipe 750\n/var/log/xalt/oracle.log syslog:xaltpipe 640\n/var/log/xalt/oracle.log.1 syslog:xaltpipe 640\n" {
+		t.Errorf("files:\n%s", out)
+	}
+}
+
 // TestPackage has lintian look at the Debian package.
 func TestPackage(t *testing.T) {
 	out, err := exec.Command(need(t, "lintian"), "--allow-root", "--fail-on", "error,warning", packageFile(t, "deb")).CombinedOutput()
