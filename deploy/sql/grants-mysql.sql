@@ -2,10 +2,15 @@
 -- the users are there and "syslog2db migrate" has made the tables:
 --
 --   CREATE DATABASE xalt;
---   CREATE USER xalt_owner@localhost, xalt_ingest@localhost, xalt_read@localhost;
+--   CREATE USER xalt_owner@localhost IDENTIFIED BY '...', xalt_ingest@localhost IDENTIFIED BY '...', xalt_read@localhost IDENTIFIED BY '...';
 --   GRANT ALL ON xalt.* TO xalt_owner@localhost;
 --   XALT_DB=mysql://xalt_owner@/xalt syslog2db migrate
 --   mariadb xalt < grants-mysql.sql
+--
+-- A user without IDENTIFIED BY has no password: everybody on the host could be that
+-- one. Users of other hosts have the host's name behind the @, or '%' for any:
+--
+--   sed "s/@localhost/@'%'/" grants-mysql.sql | mariadb xalt
 --
 -- xalt_owner makes and changes tables; the views run with its rights, so it must
 -- stay. xalt_ingest reads logs, imports and repairs, and cannot change the

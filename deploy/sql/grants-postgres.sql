@@ -7,9 +7,10 @@
 --   ALTER SCHEMA public OWNER TO xalt_owner;
 --   REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 --
--- (Before PostgreSQL 15 everybody may make tables in the schema public, and the
--- database's owner cannot change that.) Then, and again after every "syslog2db
--- migrate", the owner runs this file:
+-- (Who connects from another host needs a password: \password xalt_ingest. Before
+-- PostgreSQL 15 everybody may make tables in the schema public, and the database's
+-- owner cannot change that.) Then, and again after every "syslog2db migrate", the
+-- owner runs this file:
 --
 --   XALT_DB=postgres://xalt_owner@/xalt syslog2db migrate
 --   psql -v ON_ERROR_STOP=1 -U xalt_owner -d xalt -f grants-postgres.sql
