@@ -112,6 +112,21 @@ func TestNested(t *testing.T) {
 	}
 }
 
+// TestTwice: a wrapper that is the command of another one is the same as one.
+func TestTwice(t *testing.T) {
+	s := newSite(t)
+	got := runCommand(t, s.command(true, wrapBinary(), "--syshost", "other", "--", wrapBinary(), "--", "/bin/sh", "-c", "exit 3", "--", "x"))
+	if got.status != 3 || got.stderr != "" {
+		t.Errorf("%+v, want status 3", got)
+	}
+	if text := s.text("run.other.", ".zzz."); !strings.Contains(text, `"cmdlineA":["/bin/sh","-c","exit 3","--","x"]`) {
+		t.Errorf("end record: %s", text)
+	}
+	if names := s.recordNames(); len(names) != 2 {
+		t.Errorf("records %q, want two", names)
+	}
+}
+
 // TestTracing: what is done is told on standard error, if that is asked for.
 func TestTracing(t *testing.T) {
 	for value, told := range map[string]bool{"yes": true, "run": true, "link": false, "": false} {

@@ -89,7 +89,7 @@ func run(args, environ []string, stdout, stderr io.Writer) (status int) {
 		return cli.OK
 	}
 	if called, argv := launch.Command(args); argv != nil && !isCommand(args) {
-		flags := args[1 : len(args)-len(argv)-1]
+		flags := ownFlags(args[:len(args)-len(argv)])
 		var s common
 		if err := cli.Parse(s.define(stdout), flags); err != nil || s.version || s.fs.NArg() > 0 {
 			return cli.Run(context.Background(), name, top, flags, os.Stdin, stdout, stderr)
@@ -99,6 +99,19 @@ func run(args, environ []string, stdout, stderr io.Writer) (status int) {
 		})
 	}
 	return cli.Run(context.Background(), name, top, args[1:], os.Stdin, stdout, stderr)
+}
+
+// ownFlags are those of the words before the command, in which "-- xalt-wrap" may
+// stand, too.
+func ownFlags(words []string) (flags []string) {
+	for i := 1; i < len(words); i++ {
+		if words[i] == "--" {
+			i++
+			continue
+		}
+		flags = append(flags, words[i])
+	}
+	return flags
 }
 
 // sideJob returns the side job that a wrapper has started us for, or nil.

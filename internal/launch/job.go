@@ -52,8 +52,8 @@ func CommandAsProgram(_, _ string, args []string, _ func(string) string) Job {
 
 // Command returns the command that our own arguments stand for, argv[0]
 // included, and its name: "xalt-wrap [flags] -- mpirun -n 2 x" and, by a link
-// of that name, "mpirun -n 2 x" mean the same. The command is nil if there is
-// none.
+// of that name, "mpirun -n 2 x" mean the same, as does "xalt-wrap -- xalt-wrap --
+// mpirun -n 2 x". The command is nil if there is none.
 func Command(args []string) (name string, command []string) {
 	if len(args) == 0 {
 		return "", nil
@@ -66,5 +66,10 @@ func Command(args []string) (name string, command []string) {
 		return "", nil
 	}
 	command = args[i+1:]
+	if path.Base(command[0]) == standin.CommandName {
+		if name, inner := Command(command); inner != nil {
+			return name, inner
+		}
+	}
 	return path.Base(strings.TrimSuffix(command[0], "/")), command
 }
