@@ -53,11 +53,11 @@ func Configure(flags *pflag.FlagSet, command, path string, others ...*pflag.Flag
 		return slices.ContainsFunc(others, func(fs *pflag.FlagSet) bool { return fs.Lookup(key) != nil })
 	}
 	for key, value := range values {
-		flag := flags.Lookup(key)
-		if flag == nil && key != "config" && known(key) {
+		flag, call := flags.Lookup(key), key == "config" || key == "version" // for one call only
+		if flag == nil && !call && known(key) {
 			continue
 		}
-		if flag == nil || key == "config" {
+		if flag == nil || call {
 			return UsageError("%s: unknown key %q", path, key)
 		}
 		if flag.Changed {
