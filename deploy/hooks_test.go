@@ -119,7 +119,7 @@ func TestMapsStatus(t *testing.T) {
 // it; a request waits for a run that is at work.
 func TestMapsUser(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can become another user")
+		without(t, "only root can become another user")
 	}
 	need(t, "runuser")
 	dir, env := stand(t)
