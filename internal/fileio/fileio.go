@@ -76,11 +76,17 @@ func Open(ctx context.Context, name string) (*Reader, error) {
 // openNow opens a file without waiting for the writer of a FIFO. Its reads may
 // wait, because who reads it has asked whether they do.
 func openNow(name string) (fd int, err error) {
+	flags := unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK
 	for {
-		fd, err = unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-		if !errors.Is(err, unix.EINTR) { // which a network file system may give
-			break
+		fd, err = unix.Open(name, flags, 0)
+		switch {
+		case errors.Is(err, unix.EAGAIN) && flags&unix.O_NONBLOCK != 0:
+			flags &^= unix.O_NONBLOCK // a file server's lease, which it gives back to who waits
+			continue
+		case errors.Is(err, unix.EINTR): // which a network file system may give
+			continue
 		}
+		break
 	}
 	if err == nil {
 		err = unix.SetNonblock(fd, false)

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"xaltpipe/internal/fileio"
 )
@@ -129,5 +132,38 @@ func TestRegular(t *testing.T) {
 		if _, err := fileio.Regular(name); !errors.Is(err, want) || !strings.Contains(err.Error(), name) {
 			t.Errorf("Regular(%q): %v, want %v", name, err, want)
 		}
+	}
+}
+
+// TestLease: a file for which a file server holds a lease is opened when that has given
+// it back.
+func TestLease(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	server, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	lease := func(kind int) error {
+		_, err := unix.FcntlInt(server.Fd(), unix.F_SETLEASE, kind)
+		return err
+	}
+	wanted := make(chan os.Signal, 1)
+	signal.Notify(wanted, syscall.SIGIO)
+	defer signal.Stop(wanted)
+	if err := lease(unix.F_WRLCK); err != nil {
+		t.Skipf("no leases here: %v", err)
+	}
+	given := make(chan error, 1)
+	go func() {
+		<-wanted
+		given <- lease(unix.F_UNLCK)
+	}()
+	f, err := fileio.Regular(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Close(), <-given); err != nil {
+		t.Error(err)
 	}
 }
