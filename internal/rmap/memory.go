@@ -248,11 +248,12 @@ func (r *memoryReader) header(onModule func(*remembered), onFlavors func([]strin
 				return
 			}
 			day, err := strconv.Atoi(string(f[1]))
-			if err != nil {
+			name := unescape(f[2])
+			if err != nil || badName(string(name)) != "" {
 				r.bad = "bad module"
 				return
 			}
-			onModule(&remembered{unescape(f[2]), unescape(f[3]), day, f[4:]})
+			onModule(&remembered{name, unescape(f[3]), day, f[4:]})
 			r.modules++
 		case "f":
 			onFlavors(unescaped(f[1:]))

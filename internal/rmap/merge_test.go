@@ -445,6 +445,13 @@ func TestRules(t *testing.T) {
 			rmap.RulePrefer,
 		},
 		{
+			"a name that begins with a joint",
+			[]*rmap.Input{input(t, "a", "/s/foo/1.0/lib -foo/1.0"), input(t, "b", "/s/foo/1.0/lib bar/2.0")},
+			rmap.Options{},
+			map[string]string{"/s/foo/1.0/lib": "-foo/1.0"},
+			rmap.RuleEvidence + ": the words of the name and the version in the path",
+		},
+		{
 			"prefer the only claimant of an umbrella",
 			[]*rmap.Input{input(t, "a", "/opt/stack tools/2.0", "/opt/stack/a/1/lib a/1", "/opt/stack/b/1/lib b/1", "/opt/stack/c/1/lib c/1")},
 			rmap.Options{Prefer: []string{"tools"}},

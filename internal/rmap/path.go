@@ -220,7 +220,7 @@ func evidenceOf(path, module string) (ev evidence, at int) {
 		return ev, at
 	}
 	last := len(name) - 1
-	if vendor, rest, ok := strings.Cut(name[last], "-"); ok && rest != "" && (slices.Contains(vendors, vendor) || hasComponent(path, vendor)) {
+	if vendor, rest, ok := strings.Cut(name[last], "-"); ok && vendor != "" && rest != "" && (slices.Contains(vendors, vendor) || hasComponent(path, vendor)) {
 		stripped := append(slices.Clone(name[:last]), rest)
 		e, a := evidenceIn(path, stripped, version)
 		if e == evRow {
