@@ -406,7 +406,8 @@ func TestReadOnly(t *testing.T) {
 			"SELECT pid FROM pg_stat_activity WHERE application_name = 'syslog2db'",
 		},
 		"mysql": {
-			[]string{"SET GLOBAL read_only = 1"}, []string{"SET GLOBAL read_only = 0"},
+			[]string{"SET GLOBAL read_only = 1"},
+			[]string{"SET GLOBAL read_only = 0"},
 			"SELECT id FROM information_schema.processlist WHERE user = 'read_only'",
 		},
 	} {
