@@ -92,6 +92,7 @@ type chunk struct {
 	rows    int
 	last    int64 // key of its last row
 	counts  map[string]*ImportCount
+	size    int      // of its texts
 	spelled []string // UUIDs that are in neither case
 	again   bool     // of rows that were read before
 	store   func(context.Context, *writer) error

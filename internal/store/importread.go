@@ -65,7 +65,6 @@ func (im *importer) each(ctx context.Context, c *chunk, table string, columns []
 	}
 	query += " ORDER BY t." + columns[0] + " LIMIT ?"
 	values := make([]sql.NullString, len(columns))
-	size := 0
 	places := []any{&c.last}
 	for i := range values {
 		places = append(places, &values[i])
@@ -78,17 +77,18 @@ func (im *importer) each(ctx context.Context, c *chunk, table string, columns []
 			return fmt.Errorf("read %s behind %d: %w", table, s.after, err)
 		}
 		for _, v := range values {
-			size += len(v.String)
-		}
-		if size > im.o.Bytes && s.limit > 1 {
-			return errLargeChunk
+			c.size += len(v.String)
 		}
 		c.rows++
 		if s.limit == 1 { // the database may refuse it
 			c.key, c.row = fmt.Sprintf("%s %d", columns[0], c.last), rowOf(columns, values)
 		}
 		c.of(table).Read++
-		return row(c.last, values)
+		err := row(c.last, values)
+		if err == nil && c.size > im.o.Bytes && s.limit > 1 {
+			err = errLargeChunk
+		}
+		return err
 	})
 }
 

@@ -14,12 +14,13 @@ import (
 
 // unpacked reads a compressed text; one that is not compressed, or broken, is
 // kept as it is and counted.
-func (n *ImportCount) unpacked(v sql.NullString) string {
+func (c *chunk) unpacked(table string, v sql.NullString) string {
 	text, err := unpack([]byte(v.String))
 	if err != nil {
-		n.Unpacked++
+		c.of(table).Unpacked++
 		text = v.String
 	}
+	c.size += len(text)
 	return xalt.Storable(text)
 }
 
@@ -56,7 +57,6 @@ func (im *importer) runs(ctx context.Context, s span) (*chunk, error) {
 
 // readRuns reads run records; rows that are none are dead letters.
 func (im *importer) readRuns(ctx context.Context, c *chunk, s span) (runs []ingest.Run, dead []ingest.DeadLetter, err error) {
-	count := c.of("xalt_run")
 	var keys []int64
 	err = im.each(ctx, c, "xalt_run", sourceRunColumns, "", s, func(id int64, v []sql.NullString) error {
 		uuid, ok := c.uuid(v[0])
@@ -66,7 +66,7 @@ func (im *importer) readRuns(ctx context.Context, c *chunk, s span) (runs []inge
 			StartTime: seconds(v[8]), EndTime: seconds(v[9]), RunTime: seconds(v[10]), Probability: 1,
 			NumCores: integer(v[12]), NumNodes: integer(v[13]), NumThreads: integer(v[14]), NumGPUs: integer(v[15]),
 			Queue: storable(v[16], xalt.Unknown), SumRuns: integer(v[17]), SumTime: seconds(v[18]), User: storable(v[19], xalt.Unknown),
-			ExecPath: storable(v[20], ""), Cwd: storable(v[22], xalt.Unknown), Cmdline: count.unpacked(v[23]), Container: storable(v[24], ""),
+			ExecPath: storable(v[20], ""), Cwd: storable(v[22], xalt.Unknown), Cmdline: c.unpacked("xalt_run", v[23]), Container: storable(v[24], ""),
 		}
 		if v[11].Valid {
 			r.Probability = number(v[11])
@@ -201,13 +201,12 @@ func (im *importer) links(ctx context.Context, s span) (*chunk, error) {
 
 // readLinks reads link records; rows that are none are dead letters.
 func (im *importer) readLinks(ctx context.Context, c *chunk, s span) (links []ingest.Link, dead []ingest.DeadLetter, err error) {
-	count := c.of("xalt_link")
 	var keys []int64
 	err = im.each(ctx, c, "xalt_link", sourceLinkColumns, "", s, func(id int64, v []sql.NullString) error {
 		uuid, ok := c.uuid(v[0])
 		l := &xalt.Link{
 			UUID: uuid, HashID: storable(v[1], xalt.Unknown), LinkProgram: storable(v[3], xalt.Unknown), LinkPath: storable(v[4], xalt.Unknown),
-			LinkLine: count.unpacked(v[6]), Cwd: storable(v[7], xalt.Unknown), BuildUser: storable(v[8], xalt.Unknown),
+			LinkLine: c.unpacked("xalt_link", v[6]), Cwd: storable(v[7], xalt.Unknown), BuildUser: storable(v[8], xalt.Unknown),
 			BuildSyshost: storable(v[9], xalt.Unknown), BuildEpoch: seconds(v[10]), ExecPath: storable(v[11], ""),
 		}
 		if detail := lacks(ok, "uuid", l.ExecPath, "build_epoch", l.BuildEpoch); detail != "" {
