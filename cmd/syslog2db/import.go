@@ -107,7 +107,7 @@ func printImport(stdout io.Writer, report store.ImportReport) error {
 	lines := make([]string, 0, len(report.Tables))
 	for _, n := range report.Tables {
 		if n.Missing {
-			lines = append(lines, n.Table+"\tis not there")
+			lines = append(lines, n.Table+"\tis not there, or the right to read it")
 			continue
 		}
 		lines = append(lines, fmt.Sprintf("%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d", n.Table, n.Read, n.Stored, n.Folded, n.Merged, n.Superseded, n.Conflicts, n.Logged, n.Dead, n.Left))

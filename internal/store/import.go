@@ -59,7 +59,7 @@ type ImportCount struct {
 	Dead       int64  `json:"dead_letter"` // cannot be stored: a dead letter
 	Left       int64  `json:"left"`        // refer to rows that are missing, or have no place here
 	Unpacked   int64  `json:"not_packed"`  // of those read: compressed text that was plain or broken, and was kept as it is
-	Missing    bool   `json:"missing"`     // the source has no such table
+	Missing    bool   `json:"missing"`     // the source has no such table, or hides it
 }
 
 // ImportReport is the result of an import.
@@ -292,12 +292,20 @@ func (im *importer) run(ctx context.Context, p phase) ([]ImportCount, error) {
 	if n := state.Counts[p.table]; n != nil {
 		list[0] = *n
 	}
-	for _, table := range [...]string{"join_link_object", "join_link_function", "join_run_object", "join_run_env"} {
-		if n := state.Counts[table]; n != nil {
+	for _, table := range joinsOf[p.table] {
+		if n := state.Counts[table]; im.has[table] == nil {
+			list = append(list, ImportCount{Table: table, Missing: true})
+		} else if n != nil {
 			list = append(list, *n)
 		}
 	}
 	return list, nil
+}
+
+// joinsOf are the tables that are read with one.
+var joinsOf = map[string][]string{
+	"xalt_link": {"join_link_object", "join_link_function"},
+	"xalt_run":  {"join_run_object", "join_run_env"},
 }
 
 // pass copies chunk by chunk. If the database refuses one, it is read again in halves

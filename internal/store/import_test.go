@@ -476,3 +476,16 @@ func TestImportMemory(t *testing.T) {
 		t.Errorf("%d MiB at most, want 60", peak)
 	}
 }
+
+// TestImportMissingJoins: a table that is not there, or hidden from a user without rights, is told.
+func TestImportMissingJoins(t *testing.T) {
+	x := newXALT(t, "utf8mb3")
+	x.run(t, 1, uuidA, "alice", "2020-01-02 03:04:05", 1577934245, 0)
+	mustExec(t, x.DB, "DROP TABLE join_run_object, join_run_env, join_link_object, join_link_function")
+	report := importInto(t, open(t, testdb.New(t, "sqlite")), x, store.ImportOptions{})
+	for _, table := range []string{"join_run_object", "join_run_env", "join_link_object", "join_link_function"} {
+		if n := of(report, table); !n.Missing {
+			t.Errorf("%s: %+v, want it to be missing", table, n)
+		}
+	}
+}
