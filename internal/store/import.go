@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"xaltpipe/internal/ingest"
@@ -92,6 +93,8 @@ type chunk struct {
 	rows    int
 	last    int64 // key of its last row
 	counts  map[string]*ImportCount
+	keys    map[int64]bool
+	name    string   // of its last row, see phase
 	size    int      // of its texts
 	spelled []string // UUIDs that are in neither case
 	again   bool     // of rows that were read before
@@ -101,7 +104,9 @@ type chunk struct {
 	row map[string]string
 }
 
-func newChunk() *chunk { return &chunk{counts: make(map[string]*ImportCount)} }
+func newChunk() *chunk {
+	return &chunk{keys: make(map[int64]bool), counts: make(map[string]*ImportCount)}
+}
 
 // of returns the counter of a table.
 func (c *chunk) of(table string) *ImportCount {
@@ -143,14 +148,50 @@ func (n *ImportCount) sum(o *ImportCount) {
 
 // phase copies one table.
 type phase struct {
-	table, key string
-	read       func(context.Context, span) (*chunk, error)
+	table, key, name string // name is what its rows are called, which does not change
+	read             func(context.Context, span) (*chunk, error)
+}
+
+// only is the phase for rows with these keys.
+func (p phase) only(keys []int64) phase {
+	read, among := p.read, make([]any, len(keys))
+	for i, key := range keys {
+		among[i] = key
+	}
+	p.read = func(ctx context.Context, s span) (*chunk, error) {
+		s.column, s.among = p.key, among
+		return read(ctx, s)
+	}
+	return p
 }
 
 // phaseState is how far a phase has come; its JSON is a value of ingest_meta.
 type phaseState struct {
 	After  int64                   `json:"after"`
+	Name   string                  `json:"name,omitempty"` // of the row that After is the key of, hashed
+	Late   []int64                 `json:"late,omitempty"` // keys before it that were not there
 	Counts map[string]*ImportCount `json:"counts"`
+}
+
+// lateKeys is how far behind the greatest key a row may be that is committed later: who
+// writes at the same time as others takes its key first.
+const lateKeys = 1000
+
+// take notes that a chunk was read, which is behind what was read before, or of late rows.
+func (s *phaseState) take(c *chunk) {
+	late := slices.Clone(s.Late)
+	if c.last > s.After {
+		for key := max(s.After, c.last-lateKeys) + 1; key < c.last; key++ {
+			late = append(late, key)
+		}
+		s.After, s.Name = c.last, hashedName(c.name)
+	}
+	s.Late = slices.DeleteFunc(late, func(key int64) bool { return key <= s.After-lateKeys || c.keys[key] })
+}
+
+func hashedName(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:8])
 }
 
 // importer is one import.
@@ -184,8 +225,8 @@ func (db *DB) Import(ctx context.Context, from Address, o ImportOptions) (Import
 	}
 	defer pool.Close()
 	im := &importer{db: db, src: &DB{sql: pool, dialect: d, name: report.Source, now: db.now, tell: db.tell}, o: o, cache: newImportCache()}
-	sum := sha256.Sum256([]byte(report.Source))
-	im.name = "import:" + hex.EncodeToString(sum[:8]) + ":"
+	from.User = "" // whoever reads it, it is the same
+	im.name = "import:" + hashedName(from.String()) + ":"
 	if err := im.inspect(ctx); err != nil {
 		return report, fmt.Errorf("import from %s: %w", report.Source, err)
 	}
@@ -243,16 +284,16 @@ func (im *importer) inspect(ctx context.Context) error {
 
 func (im *importer) phases() []phase {
 	return []phase{
-		{"xalt_object", "obj_id", im.objects},
-		{"xalt_env_name", "env_id", im.envNames},
-		{"xalt_function", "func_id", im.functions},
-		{"xalt_link", "link_id", im.links},
-		{"xalt_run", "run_id", im.runs},
-		{"xalt_pkg", "pkg_id", im.pkgs},
-		{"xalt_user", "usr_id", im.plain("xalt_user", "usr_id", "user", "anon_user")},
-		{"xalt_account", "acct_id", im.plain("xalt_account", "acct_id", "account", "anon_user", "field_of_science")},
-		{"xalt_field_of_science", "fos_id", im.plain("xalt_field_of_science", "fos_id", "account", "field_of_science", "directorate")},
-		{"xalt_total_env", "envT_id", im.totalEnv},
+		{"xalt_object", "obj_id", "t.object_path", im.objects},
+		{"xalt_env_name", "env_id", "t.env_name", im.envNames},
+		{"xalt_function", "func_id", "t.function_name", im.functions},
+		{"xalt_link", "link_id", "t.uuid", im.links},
+		{"xalt_run", "run_id", "t.run_uuid", im.runs},
+		{"xalt_pkg", "pkg_id", "(SELECT r.run_uuid FROM xalt_run r WHERE r.run_id = t.run_id)", im.pkgs},
+		{"xalt_user", "usr_id", "t.user", im.plain("xalt_user", "usr_id", "user", "anon_user")},
+		{"xalt_account", "acct_id", "t.account", im.plain("xalt_account", "acct_id", "account", "anon_user", "field_of_science")},
+		{"xalt_field_of_science", "fos_id", "t.account", im.plain("xalt_field_of_science", "fos_id", "account", "field_of_science", "directorate")},
+		{"xalt_total_env", "envT_id", "t.run_id", im.totalEnv},
 	}
 }
 
@@ -271,18 +312,28 @@ func (im *importer) run(ctx context.Context, p phase) ([]ImportCount, error) {
 		}
 	}
 	later := stored != "" && !im.o.Full
+	if there, err := im.lastThere(ctx, p, &state); err != nil {
+		return nil, err
+	} else if !there {
+		state = phaseState{Counts: make(map[string]*ImportCount)}
+	}
 	var last sql.NullInt64
 	if err := im.src.row(ctx, im.src.sql, "SELECT MAX("+p.key+") FROM "+p.table, nil, &last); err != nil {
 		return nil, err
 	}
 	before := attention(state.Counts)
-	if err := im.pass(ctx, p, false, &state, &stored, last.Int64); err != nil {
+	if len(state.Late) > 0 {
+		if err := im.pass(ctx, p.only(state.Late), state.Late[0]-1, false, &state, &stored, last.Int64); err != nil {
+			return nil, fmt.Errorf("rows that came late: %w", err)
+		}
+	}
+	if err := im.pass(ctx, p, state.After, false, &state, &stored, last.Int64); err != nil {
 		return nil, err
 	}
 	if later && p.table == "xalt_run" {
 		for _, table := range [...]string{"xalt_run", "run_conflict"} {
 			p.read = im.underWay(table)
-			if err := im.pass(ctx, p, true, &state, &stored, last.Int64); err != nil {
+			if err := im.pass(ctx, p, 0, true, &state, &stored, last.Int64); err != nil {
 				return nil, fmt.Errorf("runs that were under way: %w", err)
 			}
 		}
@@ -308,13 +359,27 @@ var joinsOf = map[string][]string{
 	"xalt_run":  {"join_run_object", "join_run_env"},
 }
 
-// pass copies chunk by chunk. If the database refuses one, it is read again in halves
-// down to the row at fault, which becomes a dead letter, see [DB.Write].
-func (im *importer) pass(ctx context.Context, p phase, again bool, state *phaseState, stored *string, last int64) error {
-	s := span{limit: im.o.Rows}
-	if !again {
-		s.after = state.After
+// lastThere reports whether the row that was read last is there as it was. If it is not, rows
+// with lesser keys may be new: the tables were filled anew, or it is another database at the address.
+func (im *importer) lastThere(ctx context.Context, p phase, state *phaseState) (bool, error) {
+	if state.Name == "" {
+		return true, nil
 	}
+	var name sql.NullString
+	query := "SELECT " + p.name + " FROM " + p.table + " t WHERE t." + p.key + " = ?"
+	err := im.src.row(ctx, im.src.sql, query, []any{state.After}, &name)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("look for the row that was read last: %w", err)
+	}
+	return hashedName(name.String) == state.Name, nil
+}
+
+// pass copies what is behind a key, chunk by chunk. If the database refuses one, it is
+// read again in halves down to the row at fault, which becomes a dead letter, see [DB.Write].
+func (im *importer) pass(ctx context.Context, p phase, after int64, again bool, state *phaseState, stored *string, last int64) error {
+	s := span{after: after, limit: im.o.Rows}
 	for {
 		var c *chunk
 		err := im.src.retry(ctx, func() (err error) {
@@ -346,6 +411,7 @@ func (im *importer) pass(ctx context.Context, p phase, again bool, state *phaseS
 				return fmt.Errorf("store %s %d to %d: %w", p.key, s.after+1, c.last, err)
 			}
 			*stored = next
+			*state = phaseState{}
 			if err := json.Unmarshal([]byte(next), state); err != nil {
 				return err
 			}
@@ -362,7 +428,7 @@ func (im *importer) refused(p phase, c *chunk, refusal error) (*chunk, error) {
 	letter, err := im.letter(strings.TrimPrefix(p.table, "xalt_"), p.table, c.key, xalt.Storable(refusal.Error()), c.row)
 	letter.Reason = ingest.ReasonStore
 	dead := newChunk()
-	dead.rows, dead.last, dead.again = c.rows, c.last, c.again
+	dead.rows, dead.last, dead.keys, dead.name, dead.again = c.rows, c.last, c.keys, c.name, c.again
 	for table, n := range c.counts { // what it refers to is left with it
 		*dead.of(table) = ImportCount{Table: table, Read: n.Read, Left: n.Read, Unpacked: n.Unpacked}
 	}
@@ -394,17 +460,18 @@ func (im *importer) write(ctx context.Context, p phase, state phaseState, stored
 					return err
 				}
 			}
-			after := c.last
+			after := state
 			if c.again {
 				counts.of(p.table).addAgain(w)
-				after = state.After
 			} else {
 				counts.of(p.table).add(w)
+				after.take(c)
 			}
 			for table, n := range state.Counts {
 				counts.of(table).sum(n)
 			}
-			text, err := json.Marshal(phaseState{After: after, Counts: counts.counts})
+			after.Counts = counts.counts
+			text, err := json.Marshal(after)
 			if err != nil {
 				return err
 			}

@@ -59,9 +59,12 @@ func under[T any](ctx context.Context, im *importer, column string, uuids, spell
 	rows func(context.Context, *chunk, span) ([]T, error), take func([]T) error,
 ) error {
 	for some := range slices.Chunk(uuids, inChunk) {
-		s := span{limit: im.o.Rows, column: column, among: slices.Concat(some, spelled)}
+		s := span{limit: im.o.Rows, column: column}
 		for _, uuid := range some {
-			s.among = append(s.among, strings.ToUpper(uuid))
+			s.among = append(s.among, uuid, strings.ToUpper(uuid))
+		}
+		for _, uuid := range spelled {
+			s.among = append(s.among, uuid)
 		}
 		for {
 			var c *chunk

@@ -44,7 +44,7 @@ type span struct {
 	after  int64
 	limit  int
 	column string // if not empty, only rows that have one of these values in it
-	among  []string
+	among  []any
 }
 
 // each reads a chunk of a table in the order of its key, which is the first
@@ -59,9 +59,7 @@ func (im *importer) each(ctx context.Context, c *chunk, table string, columns []
 	args := []any{s.after}
 	if s.column != "" {
 		query += " AND t." + s.column + " IN (" + placeholders(len(s.among)) + ")"
-		for _, v := range s.among {
-			args = append(args, v)
-		}
+		args = append(args, s.among...)
 	}
 	query += " ORDER BY t." + columns[0] + " LIMIT ?"
 	values := make([]sql.NullString, len(columns))
@@ -80,6 +78,7 @@ func (im *importer) each(ctx context.Context, c *chunk, table string, columns []
 			c.size += len(v.String)
 		}
 		c.rows++
+		c.keys[c.last], c.name = true, values[0].String
 		if s.limit == 1 { // the database may refuse it
 			c.key, c.row = fmt.Sprintf("%s %d", columns[0], c.last), rowOf(columns, values)
 		}

@@ -252,6 +252,7 @@ func (im *importer) pkgs(ctx context.Context, s span) (*chunk, error) {
 	var pkgs []*xalt.Pkg
 	var dead []ingest.DeadLetter
 	err := im.each(ctx, c, "xalt_pkg", sourcePkgColumns, "r.run_uuid LEFT JOIN xalt_run r ON r.run_id = t.run_id", s, func(id int64, v []sql.NullString) error {
+		c.name = v[5].String
 		uuid, ok := uuidOf(v[5])
 		p := &xalt.Pkg{
 			RunUUID: uuid, Program: storable(v[1], xalt.Unknown), Name: storable(v[2], ""), Version: storable(v[3], xalt.Unknown),

@@ -1,0 +1,111 @@
+package store_test
+
+import (
+	"testing"
+
+	"xaltpipe/internal/store"
+	"xaltpipe/internal/testdb"
+)
+
+func (x xaltDB) pkg(t *testing.T, id, run int, name string) {
+	t.Helper()
+	mustExec(t, x.DB, "INSERT INTO xalt_pkg VALUES (?, ?, 'R', ?, '1.0', '/opt')", id, run, name)
+}
+
+func wantRows(t *testing.T, d testdb.Database, want map[string]int) {
+	t.Helper()
+	got := dump(t, d)
+	for table, n := range want {
+		if len(got[table].Rows) != n {
+			t.Errorf("%s has %d rows, want %d", table, len(got[table].Rows), n)
+		}
+	}
+}
+
+// TestImportOtherDatabase fills the tables of the old database anew, or has another one at
+// its address: its rows have numbers that were read before.
+func TestImportOtherDatabase(t *testing.T) {
+	const day = "2020-01-02 03:04:05"
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		x := newXALT(t, "utf8mb3")
+		fill := func(first, n int) {
+			for i := range n {
+				x.run(t, 1+i, numbered(first+i), "alice", day, 1577934245, 0)
+				x.link(t, 1+i, numbered(first+i), "gcc", day, 1577934200)
+				x.pkg(t, 1+i, 1+(first+i)%n, "acme")
+			}
+		}
+		db := open(t, d)
+		fill(100, 5)
+		importInto(t, db, x, store.ImportOptions{})
+		for _, n := range []int{7, 3} { // the last number is there, or not
+			for _, table := range []string{"xalt_run", "xalt_link", "xalt_pkg"} {
+				mustExec(t, x.DB, "TRUNCATE TABLE "+table)
+			}
+			fill(n*100, n)
+			report := importInto(t, db, x, store.ImportOptions{Rows: 2})
+			if c := of(report, "xalt_run"); c.Read != int64(n) || c.Stored != int64(n) {
+				t.Errorf("%+v, want %d stored", c, n)
+			}
+		}
+		wantRows(t, d, map[string]int{"xalt_run": 15, "xalt_link": 15, "pkg": 15})
+		wantWhole(t, db)
+	})
+}
+
+// TestImportLate commits a row of the old database behind others with greater numbers.
+func TestImportLate(t *testing.T) {
+	const day = "2020-01-02 03:04:05"
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		x := newXALT(t, "utf8mb3")
+		db := open(t, d)
+		x.run(t, 1, numbered(1), "alice", day, 1577934245, 0)
+		tx, err := x.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback()
+		for _, id := range []int{3, 4, 6, 7, 8} {
+			_, err := tx.Exec(`INSERT INTO xalt_run VALUES (?, 'job', ?, ?, 'mach', NULL, 'h', 'acc', 'binary', 1577934245, 0, 0, 1, 2, 3, 4, 5, 'q', 0, 0, 'alice', '/p/a', NULL, '/cwd', COMPRESS('[]'), NULL)`,
+				id, numbered(id), day)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		x.run(t, 5, numbered(5), "alice", day, 1577934245, 0)
+		x.run(t, 9, numbered(9), "alice", day, 1577934245, 0)
+		importInto(t, db, x, store.ImportOptions{Rows: 2})
+		importInto(t, db, x, store.ImportOptions{Rows: 2})
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		x.run(t, 10, numbered(10), "alice", day, 1577934245, 0)
+		for range 2 {
+			report := importInto(t, db, x, store.ImportOptions{Rows: 2})
+			if n := of(report, "xalt_run"); n.Read != 9 || n.Stored != 9 {
+				t.Errorf("%+v, want 9 runs read and stored", n)
+			}
+		}
+		wantRows(t, d, map[string]int{"xalt_run": 9})
+	})
+}
+
+// TestImportReader imports as users with the right to read, which is enough: the source is the
+// same for all of them.
+func TestImportReader(t *testing.T) {
+	const day = "2020-01-02 03:04:05"
+	x := newXALT(t, "utf8mb3")
+	admin := testdb.Admin(t, "mysql")
+	db := open(t, testdb.New(t, "sqlite"))
+	for i, name := range []string{"_one", "_two"} {
+		reader := x
+		reader.address.User = x.address.Database + name
+		mustExec(t, admin, "CREATE USER "+reader.address.User+"@localhost")
+		t.Cleanup(func() { _, _ = admin.Exec("DROP USER " + reader.address.User + "@localhost") })
+		mustExec(t, admin, "GRANT SELECT ON "+x.address.Database+".* TO "+reader.address.User+"@localhost")
+		x.run(t, 1+i, numbered(i), "alice", day, 1577934245, 0)
+		if n := of(importInto(t, db, reader, store.ImportOptions{}), "xalt_run"); n.Stored != int64(1+i) {
+			t.Errorf("%+v, want %d stored", n, 1+i)
+		}
+	}
+}
