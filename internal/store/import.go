@@ -150,6 +150,7 @@ func (n *ImportCount) sum(o *ImportCount) {
 type phase struct {
 	table, key, name string // name is what its rows are called, which does not change
 	read             func(context.Context, span) (*chunk, error)
+	columns          []string // instead of name and read: of a table that is read whole
 }
 
 // only is the phase for rows with these keys.
@@ -168,8 +169,9 @@ func (p phase) only(keys []int64) phase {
 // phaseState is how far a phase has come; its JSON is a value of ingest_meta.
 type phaseState struct {
 	After  int64                   `json:"after"`
-	Name   string                  `json:"name,omitempty"` // of the row that After is the key of, hashed
+	Name   string                  `json:"name,omitempty"` // of the row that After is the key of, or of all rows, hashed
 	Late   []int64                 `json:"late,omitempty"` // keys before it that were not there
+	Had    []string                `json:"had,omitempty"`  // rows of a table that is read whole, hashed
 	Counts map[string]*ImportCount `json:"counts"`
 }
 
@@ -284,16 +286,16 @@ func (im *importer) inspect(ctx context.Context) error {
 
 func (im *importer) phases() []phase {
 	return []phase{
-		{"xalt_object", "obj_id", "t.object_path", im.objects},
-		{"xalt_env_name", "env_id", "t.env_name", im.envNames},
-		{"xalt_function", "func_id", "t.function_name", im.functions},
-		{"xalt_link", "link_id", "t.uuid", im.links},
-		{"xalt_run", "run_id", "t.run_uuid", im.runs},
-		{"xalt_pkg", "pkg_id", "(SELECT r.run_uuid FROM xalt_run r WHERE r.run_id = t.run_id)", im.pkgs},
-		{"xalt_user", "usr_id", "t.user", im.plain("xalt_user", "usr_id", "user", "anon_user")},
-		{"xalt_account", "acct_id", "t.account", im.plain("xalt_account", "acct_id", "account", "anon_user", "field_of_science")},
-		{"xalt_field_of_science", "fos_id", "t.account", im.plain("xalt_field_of_science", "fos_id", "account", "field_of_science", "directorate")},
-		{"xalt_total_env", "envT_id", "t.run_id", im.totalEnv},
+		{table: "xalt_object", key: "obj_id", name: "t.object_path", read: im.objects},
+		{table: "xalt_env_name", key: "env_id", name: "t.env_name", read: im.envNames},
+		{table: "xalt_function", key: "func_id", name: "t.function_name", read: im.functions},
+		{table: "xalt_link", key: "link_id", name: "t.uuid", read: im.links},
+		{table: "xalt_run", key: "run_id", name: "t.run_uuid", read: im.runs},
+		{table: "xalt_pkg", key: "pkg_id", name: "(SELECT r.run_uuid FROM xalt_run r WHERE r.run_id = t.run_id)", read: im.pkgs},
+		{table: "xalt_user", key: "usr_id", columns: []string{"user", "anon_user"}},
+		{table: "xalt_account", key: "acct_id", columns: []string{"account", "anon_user", "field_of_science"}},
+		{table: "xalt_field_of_science", key: "fos_id", columns: []string{"account", "field_of_science", "directorate"}},
+		{table: "xalt_total_env", key: "envT_id", name: "t.run_id", read: im.totalEnv},
 	}
 }
 
@@ -306,10 +308,14 @@ func (im *importer) run(ctx context.Context, p phase) ([]ImportCount, error) {
 	case errors.Is(err, sql.ErrNoRows):
 	case err != nil:
 		return nil, fmt.Errorf("read how far it has come: %w", err)
-	case !im.o.Full:
+	case !im.o.Full || p.columns != nil:
 		if err := json.Unmarshal([]byte(stored), &state); err != nil {
 			return nil, fmt.Errorf("read how far it has come: ingest_meta %s%s: %w", im.name, p.table, err)
 		}
+	}
+	if p.columns != nil {
+		count, err := im.whole(ctx, p, &state, stored)
+		return []ImportCount{count}, err
 	}
 	later := stored != "" && !im.o.Full
 	if there, err := im.lastThere(ctx, p, &state); err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -283,59 +284,160 @@ func (im *importer) pkgs(ctx context.Context, s span) (*chunk, error) {
 	return c, err
 }
 
-// plain returns how to copy a table that scripts fill: rows that are not there
-// yet are added.
-func (im *importer) plain(table, key string, columns ...string) func(context.Context, span) (*chunk, error) {
-	return func(ctx context.Context, s span) (*chunk, error) {
-		c := newChunk()
-		var list [][]string
-		var firsts []string
-		err := im.each(ctx, c, table, append([]string{key}, columns...), "", s, func(_ int64, v []sql.NullString) error {
+// whole copies a table that scripts fill, and fill anew, so that its keys say nothing about
+// what is new: it is read whole. A row that it had the last time gives way to others that it has
+// by now of the same user or account, unless another imported database has it; those that were
+// deleted there stay. What did not come by import counts more.
+func (im *importer) whole(ctx context.Context, p phase, state *phaseState, stored string) (ImportCount, error) {
+	columns := p.columns
+	values, places := make([]sql.NullString, len(columns)), make([]any, len(columns))
+	for i := range values {
+		places[i] = &values[i]
+	}
+	var list [][]string
+	err := im.src.retry(ctx, func() error {
+		list = nil
+		query := "SELECT " + im.list(p.table, columns...) + " FROM " + p.table + " t ORDER BY t." + p.key
+		return im.src.query(ctx, im.src.sql, query, nil, func(rows *sql.Rows) error {
+			row := make([]string, len(columns))
+			err := rows.Scan(places...)
+			for i := range row {
+				row[i] = storable(values[i], "")
+			}
+			list = append(list, row)
+			return err
+		})
+	})
+	if err != nil {
+		return ImportCount{}, fmt.Errorf("read it: %w", err)
+	}
+	if im.o.Progress != nil {
+		im.o.Progress(p.table, int64(len(list)), int64(len(list)))
+	}
+	had, now, named := make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	for _, h := range state.Had {
+		had[h] = true
+	}
+	for _, row := range list {
+		now[hashedRow(row)], named[row[0]] = true, true
+	}
+	all := hashedRow(slices.Sorted(maps.Keys(now)))
+	if all == state.Name && !im.o.Full {
+		return ImportCount{Table: p.table, Read: int64(len(list)), Folded: int64(len(list))}, nil
+	}
+	names := slices.Clone(columns)
+	if names[0] == "user" {
+		names[0] = im.db.dialect.types.User
+	}
+	var count ImportCount
+	steps := func(w *writer) error {
+		others, err := im.hadElsewhere(ctx, w, p.table)
+		if err != nil {
+			return err
+		}
+		var gone []int64
+		changed, foreign, there, has := make(map[string]bool), make(map[string]bool), make(map[string]bool), maps.Clone(now)
+		err = w.db.query(ctx, w.tx, "SELECT "+p.key+", "+join(names)+" FROM "+p.table, nil, func(rows *sql.Rows) error {
+			var id int64
+			if err := rows.Scan(append([]any{&id}, places...)...); err != nil {
+				return err
+			}
 			row := make([]string, len(columns))
 			for i := range row {
-				row[i] = storable(v[i], "")
+				row[i] = values[i].String
 			}
-			list, firsts = append(list, row), append(firsts, row[0])
+			switch h := hashedRow(row); {
+			case now[h] || others[h]:
+				there[h] = true
+			case had[h] && named[row[0]]:
+				gone, changed[row[0]] = append(gone, id), true
+			case had[h]:
+				has[h] = true
+			default:
+				foreign[row[0]] = true
+			}
 			return nil
 		})
-		c.store = func(ctx context.Context, w *writer) error {
-			names := append([]string(nil), columns...)
-			if names[0] == "user" {
-				names[0] = w.db.dialect.types.User
-			}
-			there := make(map[string]bool)
-			values, places := make([]string, len(columns)), make([]any, len(columns))
-			for i := range values {
-				places[i] = &values[i]
-			}
-			err := in(ctx, w.db, w.tx, "SELECT "+join(names)+" FROM "+table+" WHERE "+names[0]+" IN (%s)", firsts, textArg, func(rows *sql.Rows) error {
-				if err := rows.Scan(places...); err != nil {
-					return err
-				}
-				there[fmt.Sprintf("%q", values)] = true
-				return nil
-			})
-			if err != nil {
-				return fmt.Errorf("look up %s: %w", table, err)
-			}
-			var fresh [][]any
-			for _, row := range list {
-				content := fmt.Sprintf("%q", row)
-				if there[content] {
-					continue
-				}
-				there[content] = true
-				cells := make([]any, len(row))
-				for i := range row {
-					cells[i] = row[i]
-				}
-				fresh = append(fresh, cells)
-			}
-			w.words(len(list), len(fresh))
-			return w.db.insert(ctx, w.tx, table, names, fresh, "")
+		if err != nil {
+			return err
 		}
-		return c, err
+		count = ImportCount{Table: p.table, Read: int64(len(list))}
+		var fresh [][]any
+		for _, row := range list {
+			h := hashedRow(row)
+			switch {
+			case there[h] || had[h] && !im.o.Full: // somebody may have deleted it here
+				count.Folded++
+				continue
+			case foreign[row[0]]:
+				count.Superseded++
+				continue
+			case changed[row[0]]:
+				count.Merged++
+			default:
+				count.Stored++
+			}
+			there[h] = true
+			cells := make([]any, len(row))
+			for i := range row {
+				cells[i] = row[i]
+			}
+			fresh = append(fresh, cells)
+		}
+		if err := execIn(ctx, w.db, w.tx, "DELETE FROM "+p.table+" WHERE "+p.key+" IN (%s)", nil, gone, idArg); err != nil {
+			return err
+		}
+		if err := w.db.insert(ctx, w.tx, p.table, names, fresh, ""); err != nil {
+			return err
+		}
+		if err := w.db.fault("rows of " + p.table); err != nil {
+			return err
+		}
+		text, err := json.Marshal(phaseState{Name: all, Had: slices.Sorted(maps.Keys(has))})
+		if err != nil {
+			return err
+		}
+		return im.advance(ctx, w, p.table, stored, string(text))
 	}
+	err = im.db.retryWrite(ctx, func(t *try, slow bool) error {
+		if err := im.db.fault("before " + p.table); err != nil {
+			return err
+		}
+		if _, err := im.db.write(ctx, t, slow, steps); err != nil {
+			return err
+		}
+		return im.db.fault("after " + p.table)
+	})
+	if err != nil {
+		return count, fmt.Errorf("store it: %w", err)
+	}
+	return count, nil
+}
+
+// hashedRow stands for a row in [phaseState].
+func hashedRow(row []string) string { return hashedName(fmt.Sprintf("%q", row)) }
+
+// hadElsewhere returns the rows of a table that other imported databases had.
+func (im *importer) hadElsewhere(ctx context.Context, w *writer, table string) (map[string]bool, error) {
+	had := make(map[string]bool)
+	err := w.db.query(ctx, w.tx, "SELECT name, value FROM ingest_meta WHERE name >= 'import:' AND name < 'import;'", nil, func(rows *sql.Rows) error {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			return err
+		}
+		if name == im.name+table || !strings.HasSuffix(name, ":"+table) {
+			return nil
+		}
+		var state phaseState
+		if err := json.Unmarshal([]byte(value), &state); err != nil {
+			return fmt.Errorf("ingest_meta %s: %w", name, err)
+		}
+		for _, h := range state.Had {
+			had[h] = true
+		}
+		return nil
+	})
+	return had, err
 }
 
 // totalEnv counts rows of a table that XALT stopped filling; here it is empty

@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"xaltpipe/internal/store"
@@ -108,4 +110,80 @@ func TestImportReader(t *testing.T) {
 			t.Errorf("%+v, want %d stored", n, 1+i)
 		}
 	}
+}
+
+// TestImportAccounts changes and fills anew the tables of the old database that scripts fill.
+func TestImportAccounts(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		x, y := newXALT(t, "utf8mb3"), newXALT(t, "utf8mb3")
+		db := open(t, d)
+		fill := func(x xaltDB, fields ...string) {
+			t.Helper()
+			for _, table := range []string{"xalt_user", "xalt_account", "xalt_field_of_science"} {
+				mustExec(t, x.DB, "TRUNCATE TABLE "+table)
+			}
+			for i, field := range fields {
+				account, field, _ := strings.Cut(field, ":")
+				mustExec(t, x.DB, "INSERT INTO xalt_user VALUES (?, ?, ?)", 1+i, account, field)
+				mustExec(t, x.DB, "INSERT INTO xalt_account VALUES (?, ?, '', ?)", 1+i, account, field)
+				mustExec(t, x.DB, "INSERT INTO xalt_field_of_science VALUES (?, ?, ?, '')", 1+i, account, field)
+			}
+		}
+		want := func(what, want string) {
+			t.Helper()
+			got := dump(t, d)
+			for table, columns := range map[string][2]string{"xalt_user": {"user", "anon_user"}, "xalt_account": {"account", "field_of_science"}, "xalt_field_of_science": {"account", "field_of_science"}} {
+				want := want
+				if table == "xalt_user" { // "accounts" does not know them
+					want = strings.ReplaceAll(want, "b:own", "b:phys")
+				}
+				var list []string
+				for _, r := range got[table].Rows {
+					list = append(list, r[got[table].Column(columns[0])]+":"+r[got[table].Column(columns[1])])
+				}
+				slices.Sort(list)
+				if got := strings.Join(list, " "); got != want {
+					t.Errorf("%s: %s has %q, want %q", what, table, got, want)
+				}
+			}
+		}
+		for _, step := range []struct {
+			what  string
+			do    func()
+			from  xaltDB
+			want  string
+			count store.ImportCount
+		}{
+			{"first", func() { fill(x, "a:math", "b:bio", "c:chem") }, x, "a:math b:bio c:chem", store.ImportCount{Read: 3, Stored: 3}},
+			{"nothing new", func() {}, x, "a:math b:bio c:chem", store.ImportCount{Read: 3, Folded: 3}},
+			{"filled anew", func() { fill(x, "a:math", "a2:math", "c:chem") }, x, "a2:math a:math b:bio c:chem", store.ImportCount{Read: 3, Stored: 1, Folded: 2}},
+			{"changed", func() { fill(x, "a:geo", "a2:math", "c:chem") }, x, "a2:math a:geo b:bio c:chem", store.ImportCount{Read: 3, Merged: 1, Folded: 2}},
+			{"another database", func() { fill(y, "a:geo", "c:other") }, y, "a2:math a:geo b:bio c:chem c:other", store.ImportCount{Read: 2, Stored: 1, Folded: 1}},
+			{"what the other has, too", func() { fill(x, "a:law", "c:bio") }, x, "a2:math a:geo a:law b:bio c:bio c:other", store.ImportCount{Read: 2, Stored: 1, Merged: 1}},
+			{"changed in the other", func() { fill(y, "a:law", "d:x") }, y, "a2:math a:law b:bio c:bio c:other d:x", store.ImportCount{Read: 2, Folded: 1, Stored: 1}},
+			{"empty for a moment", func() { fill(x) }, x, "a2:math a:law b:bio c:bio c:other d:x", store.ImportCount{}},
+			{"filled again", func() { fill(x, "b:geo", "c:chem") }, x, "a2:math a:law b:geo c:chem c:other d:x", store.ImportCount{Read: 2, Merged: 2}},
+		} {
+			step.do()
+			report := importInto(t, db, step.from, store.ImportOptions{})
+			want(step.what, step.want)
+			for _, table := range []string{"xalt_user", "xalt_account", "xalt_field_of_science"} {
+				step.count.Table = table
+				if n := of(report, table); n != step.count {
+					t.Errorf("%s: %+v, want %+v", step.what, n, step.count)
+				}
+			}
+		}
+		// What somebody has said here counts, before and after.
+		if err := db.SetAccounts(t.Context(), []store.Account{{Account: "b", FieldOfScience: "own"}}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			fill(x, "b:phys", "c:chem")
+			importInto(t, db, x, store.ImportOptions{})
+			want("accounts", "a2:math a:law b:own c:chem c:other d:x")
+		}
+		importInto(t, db, x, store.ImportOptions{Full: true})
+		want("accounts, all again", "a2:math a:law b:own c:chem c:other d:x")
+	})
 }
