@@ -46,16 +46,16 @@ type part struct {
 
 // claim is a row of xalt_run or run_conflict.
 type claim struct {
-	run      xalt.Run // scalars
-	date     string
-	module   string
-	mapHash  ingest.Hash
-	mapID    int64 // once known
-	objects  objectRef
-	env      envRef
-	start    part
-	end      part
-	imported bool
+	run     xalt.Run // scalars
+	date    string
+	module  string
+	mapHash ingest.Hash
+	mapID   int64 // once known
+	objects objectRef
+	env     envRef
+	start   part
+	end     part
+	sources sourceSet // empty: a log
 
 	name    ingest.Hash // of the four fields
 	id      int64       // of the row, 0 if new
@@ -166,7 +166,7 @@ func (w *writer) writeRuns(ctx context.Context, runs []ingest.Run) error {
 	var gone []int64
 	var renewed map[string]*renewal
 	if w.importing {
-		if renewed, gone, err = w.renewClaims(ctx, claims, changedRuns(runs, claims)); err != nil {
+		if renewed, gone, err = w.renewClaims(ctx, claims, changedRuns(runs, claims, w.mine())); err != nil {
 			return err
 		}
 	}
@@ -181,7 +181,7 @@ func (w *writer) writeRuns(ctx context.Context, runs []ingest.Run) error {
 			continue
 		}
 		list := claims[r.RunUUID]
-		logged := slices.ContainsFunc(list, func(c *claim) bool { return !c.imported })
+		logged := slices.ContainsFunc(list, func(c *claim) bool { return c.sources == 0 })
 		if w.importing && logged { // the log knows better
 			w.outrun++
 			continue
@@ -201,11 +201,12 @@ func (w *writer) writeRuns(ctx context.Context, runs []ingest.Run) error {
 			claims[r.RunUUID] = list
 		}
 		if c == nil {
-			c = &claim{run: *r.Run, name: claimHash(r.Run), imported: w.importing}
+			c = &claim{run: *r.Run, name: claimHash(r.Run)}
 			list = append(list, c)
 			claims[r.RunUUID] = list
 		}
 		fate := c.merge(r)
+		c.changed = c.sources.add(w.mine()) || c.changed
 		switch {
 		case len(list) > 1 && (fate == stored || fate == updated):
 			fate = conflict
@@ -319,7 +320,7 @@ func (c *claim) values() []any {
 		r.JobID, r.RunUUID, c.date, r.Syshost, null(r.LinkUUID), r.HashID, r.Account, r.ExecType, r.StartTime, r.EndTime, r.RunTime,
 		r.Probability, r.NumCores, r.NumNodes, r.NumThreads, r.NumGPUs, r.Queue, r.SumRuns, r.SumTime, r.User, r.ExecPath,
 		null(c.module), r.Cwd, r.Cmdline, null(r.Container), nullID(c.objects.id), nullID(c.env.id), nullInt(r.ExitStatus), nullInt(r.ExitSignal), nullID(c.mapID), c.name[:],
-		c.start.digestArg(), nullID(c.start.objects.id), nullID(c.start.env.id), c.end.digestArg(), nullID(c.end.objects.id), nullID(c.end.env.id), boolInt(c.imported),
+		c.start.digestArg(), nullID(c.start.objects.id), nullID(c.start.env.id), c.end.digestArg(), nullID(c.end.objects.id), nullID(c.end.env.id), int64(c.sources),
 	}
 }
 
@@ -345,11 +346,10 @@ func (d *dialect) scanClaim(rows *sql.Rows) (*claim, error) {
 	var linkUUID, module, container sql.NullString
 	var objects, env, mapID, startObjects, startEnv, endObjects, endEnv, exitStatus, exitSignal sql.NullInt64
 	var name, startDigest, endDigest []byte
-	var imported int64
 	err := rows.Scan(&c.id, &r.JobID, &r.RunUUID, dateText{&c.date}, &r.Syshost, &linkUUID, &r.HashID, &r.Account, &r.ExecType, &r.StartTime,
 		&r.EndTime, &r.RunTime, &r.Probability, &r.NumCores, &r.NumNodes, &r.NumThreads, &r.NumGPUs, &r.Queue, &r.SumRuns, &r.SumTime,
 		&r.User, &r.ExecPath, &module, &r.Cwd, cmdline, &container, &objects, &env, &exitStatus, &exitSignal, &mapID, &name,
-		&startDigest, &startObjects, &startEnv, &endDigest, &endObjects, &endEnv, &imported)
+		&startDigest, &startObjects, &startEnv, &endDigest, &endObjects, &endEnv, &c.sources)
 	if err != nil {
 		return nil, err
 	}
@@ -359,7 +359,6 @@ func (d *dialect) scanClaim(rows *sql.Rows) (*claim, error) {
 	c.start = part{startDigest != nil, toHash[xalt.Digest](startDigest), objectRef{id: startObjects.Int64}, envRef{id: startEnv.Int64}}
 	c.end = part{endDigest != nil, toHash[xalt.Digest](endDigest), objectRef{id: endObjects.Int64}, envRef{id: endEnv.Int64}}
 	c.name = toHash[ingest.Hash](name)
-	c.imported = imported != 0
 	return c, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"xaltpipe/internal/ingest"
@@ -205,6 +206,7 @@ type importer struct {
 	o     ImportOptions
 	cache importCache
 	news  int64
+	mine  sourceSet // this source
 }
 
 // Import copies the database of XALT's own at an address; see [ImportOptions].
@@ -230,6 +232,9 @@ func (db *DB) Import(ctx context.Context, from Address, o ImportOptions) (Import
 	from.User = "" // whoever reads it, it is the same
 	im.name = "import:" + hashedName(from.String()) + ":"
 	if err := im.inspect(ctx); err != nil {
+		return report, fmt.Errorf("import from %s: %w", report.Source, err)
+	}
+	if err := im.enroll(ctx); err != nil {
 		return report, fmt.Errorf("import from %s: %w", report.Source, err)
 	}
 	for _, p := range im.phases() {
@@ -281,6 +286,32 @@ func (im *importer) inspect(ctx context.Context) error {
 			}
 		}
 	}
+	return nil
+}
+
+// enroll gives the source its bit among those that are imported.
+func (im *importer) enroll(ctx context.Context) error {
+	var n int64
+	err := im.db.row(ctx, im.db.sql, "SELECT value FROM ingest_meta WHERE name = ?", []any{im.name + "number"}, &n)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = im.db.retryWrite(ctx, func(t *try, slow bool) error {
+			_, err := im.db.write(ctx, t, slow, func(w *writer) error {
+				err := im.db.row(ctx, w.tx, "SELECT COUNT(*) + 1 FROM ingest_meta WHERE name LIKE 'import:%:number'", nil, &n)
+				if err != nil || n > maxSources {
+					return err
+				}
+				return im.advance(ctx, w, "number", "", strconv.FormatInt(n, 10))
+			})
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("look up its number: %w", err)
+	}
+	if n > maxSources {
+		return fmt.Errorf("%d databases were imported before, which is the most there can be", maxSources)
+	}
+	im.mine = 1 << (n - 1)
 	return nil
 }
 

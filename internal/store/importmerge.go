@@ -18,8 +18,34 @@ import (
 // row came from which row of the source, so all that the source has under the UUID
 // by now is read, and takes the place of all that was imported under it. So the
 // outcome is the same whatever the chunks, and the same as if the source had been
-// imported as it is now. Where several databases were imported, what this one does not
-// have may be another one's, and stays.
+// imported as it is now. What another imported database has as well stays.
+
+// sourceSet is a set of imported databases, a bit for each, as in the column imported. What
+// a log has brought has none.
+type sourceSet int64
+
+const maxSources = 62
+
+// add and drop report whether they have changed the set.
+func (s *sourceSet) add(other sourceSet) bool {
+	before := *s
+	*s |= other
+	return *s != before
+}
+
+func (s *sourceSet) drop(other sourceSet) bool {
+	before := *s
+	*s &^= other
+	return *s != before
+}
+
+// mine is the database that is imported.
+func (w *writer) mine() sourceSet {
+	if w.source == nil {
+		return 0
+	}
+	return w.source.mine
+}
 
 // renewal is what all rows of a UUID became.
 type renewal struct {
@@ -45,9 +71,7 @@ func (n *renewal) fate(d xalt.Digest) recordFate {
 // alone reports whether all that is imported came from one database.
 func (w *writer) alone(ctx context.Context) (bool, error) {
 	var others int64
-	own := w.source.name
-	err := w.db.row(ctx, w.tx, "SELECT COUNT(*) FROM ingest_meta WHERE name >= 'import:' AND name < 'import;' AND NOT (name >= ? AND name < ?)",
-		[]any{own, strings.TrimSuffix(own, ":") + ";"}, &others)
+	err := w.db.row(ctx, w.tx, "SELECT COUNT(*) FROM ingest_meta WHERE name LIKE 'import:%:number' AND name <> ?", []any{w.source.name + "number"}, &others)
 	if err != nil {
 		return false, fmt.Errorf("look up imports: %w", err)
 	}
@@ -105,14 +129,14 @@ func (c *claim) says(d xalt.Digest) bool {
 	return c.start.there && c.start.digest == d || c.end.there && c.end.digest == d
 }
 
-// changedRuns returns the UUIDs under which something else was imported than one
-// of the records.
-func changedRuns(runs []ingest.Run, claims map[string][]*claim) (uuids []string) {
+// changedRuns returns the UUIDs under which something else was imported from the same
+// database than one of the records.
+func changedRuns(runs []ingest.Run, claims map[string][]*claim, mine sourceSet) (uuids []string) {
 	seen := make(map[string]bool)
 	for i := range runs {
 		r := &runs[i]
 		list := claims[r.RunUUID]
-		if len(list) == 0 || seen[r.RunUUID] || slices.ContainsFunc(list, func(c *claim) bool { return !c.imported || c.says(r.Digest) }) {
+		if len(list) == 0 || seen[r.RunUUID] || slices.ContainsFunc(list, func(c *claim) bool { return c.sources == 0 || c.sources&mine != 0 && c.says(r.Digest) }) {
 			continue
 		}
 		seen[r.RunUUID] = true
@@ -126,10 +150,6 @@ func changedRuns(runs []ingest.Run, claims map[string][]*claim) (uuids []string)
 func (w *writer) renewClaims(ctx context.Context, claims map[string][]*claim, uuids []string) (renewed map[string]*renewal, gone []int64, err error) {
 	if len(uuids) == 0 {
 		return nil, nil, nil
-	}
-	alone, err := w.alone(ctx)
-	if err != nil {
-		return nil, nil, err
 	}
 	fresh := make(map[string][]*claim, len(uuids))
 	for _, uuid := range uuids {
@@ -150,7 +170,7 @@ func (w *writer) renewClaims(ctx context.Context, claims map[string][]*claim, uu
 			}
 			c := findClaim(list, r.Run)
 			if c == nil {
-				c = &claim{run: *r.Run, name: claimHash(r.Run), imported: true}
+				c = &claim{run: *r.Run, name: claimHash(r.Run), sources: w.mine()}
 				fresh[r.RunUUID] = append(list, c)
 			}
 			if fate := c.merge(r); fate == stored || fate == updated {
@@ -176,7 +196,7 @@ func (w *writer) renewClaims(ctx context.Context, claims map[string][]*claim, uu
 		renewed[uuid] = n
 		if len(fresh[uuid]) > 0 { // else they were deleted meanwhile
 			var left []int64
-			claims[uuid], left = replaceClaims(old, fresh[uuid], alone, im.o.Full)
+			claims[uuid], left = replaceClaims(old, fresh[uuid], w.mine(), im.o.Full)
 			gone = append(gone, left...)
 		}
 		n.now, n.several = digests(claims[uuid]), len(claims[uuid]) > 1
@@ -198,12 +218,13 @@ func digests(list []*claim) map[xalt.Digest]bool {
 
 // replaceClaims returns the claims of a UUID and the ids of the rows of run_conflict
 // that go.
-func replaceClaims(old, fresh []*claim, alone, full bool) (list []*claim, gone []int64) {
+func replaceClaims(old, fresh []*claim, mine sourceSet, full bool) (list []*claim, gone []int64) {
 	var mainID int64
 	for _, o := range old {
 		c := findClaim(fresh, &o.run)
 		switch {
-		case c == nil && !alone:
+		case c == nil && o.sources != mine:
+			o.changed = o.sources.drop(mine)
 			list = append(list, o)
 			continue
 		case c == nil && o.main:
@@ -212,13 +233,16 @@ func replaceClaims(old, fresh []*claim, alone, full bool) (list []*claim, gone [
 		case c == nil:
 			gone = append(gone, o.id)
 			continue
-		case !alone:
+		case o.sources != mine:
 			c.meet(o, full)
 		}
+		shared := o.sources.add(mine)
 		if c.start.same(&o.start) && c.end.same(&o.end) {
 			*c = *o
+			c.changed = shared
 		} else {
 			c.id, c.main, c.was, c.wasID = o.id, o.main, o.was, o.wasID
+			c.sources = o.sources
 			c.keepModule(o)
 		}
 	}
@@ -274,7 +298,7 @@ func (w *writer) renewRuns(ctx context.Context, uuids []string) error {
 		return err
 	}
 	uuids = slices.DeleteFunc(slices.Clone(uuids), func(uuid string) bool {
-		return len(claims[uuid]) == 0 || slices.ContainsFunc(claims[uuid], func(c *claim) bool { return !c.imported })
+		return len(claims[uuid]) == 0 || slices.ContainsFunc(claims[uuid], func(c *claim) bool { return c.sources == 0 })
 	})
 	renewed, gone, err := w.renewClaims(ctx, claims, uuids)
 	if err != nil {
@@ -291,12 +315,12 @@ func (w *writer) renewRuns(ctx context.Context, uuids []string) error {
 }
 
 // changedLinks is [changedRuns] for links.
-func changedLinks(links []ingest.Link, rows map[string][]*linkRow) (uuids []string) {
+func changedLinks(links []ingest.Link, rows map[string][]*linkRow, mine sourceSet) (uuids []string) {
 	seen := make(map[string]bool)
 	for i := range links {
 		l := &links[i]
 		list := rows[l.UUID]
-		if len(list) == 0 || seen[l.UUID] || slices.ContainsFunc(list, func(r *linkRow) bool { return !r.imported || r.link.Digest == l.Digest }) {
+		if len(list) == 0 || seen[l.UUID] || slices.ContainsFunc(list, func(r *linkRow) bool { return r.sources == 0 || r.sources&mine != 0 && r.link.Digest == l.Digest }) {
 			continue
 		}
 		seen[l.UUID] = true
@@ -309,10 +333,6 @@ func changedLinks(links []ingest.Link, rows map[string][]*linkRow) (uuids []stri
 func (w *writer) renewLinks(ctx context.Context, stored map[string][]*linkRow, uuids []string) (renewed map[string]*renewal, gone []int64, err error) {
 	if len(uuids) == 0 {
 		return nil, nil, nil
-	}
-	alone, err := w.alone(ctx)
-	if err != nil {
-		return nil, nil, err
 	}
 	fresh := make(map[string][]*linkRow, len(uuids))
 	renewed = make(map[string]*renewal, len(uuids))
@@ -334,7 +354,7 @@ func (w *writer) renewLinks(ctx context.Context, stored map[string][]*linkRow, u
 			l := &links[i]
 			if n := renewed[l.UUID]; n != nil && !n.now[l.Digest] {
 				n.now[l.Digest] = true
-				fresh[l.UUID] = append(fresh[l.UUID], newLinkRow(l, true))
+				fresh[l.UUID] = append(fresh[l.UUID], newLinkRow(l, w.mine()))
 				size += sizeOf(l.LinkLine, l.Objects) + len(l.Functions.Members)*perMember
 			}
 		}
@@ -350,7 +370,7 @@ func (w *writer) renewLinks(ctx context.Context, stored map[string][]*linkRow, u
 		n := renewed[uuid]
 		if len(fresh[uuid]) > 0 { // else they were deleted meanwhile
 			var left []int64
-			stored[uuid], left = replaceLinks(stored[uuid], fresh[uuid], alone)
+			stored[uuid], left = replaceLinks(stored[uuid], fresh[uuid], w.mine())
 			gone = append(gone, left...)
 		}
 		for _, r := range stored[uuid] {
@@ -363,15 +383,17 @@ func (w *writer) renewLinks(ctx context.Context, stored map[string][]*linkRow, u
 
 // replaceLinks returns the links of a UUID and the ids of the rows of link_conflict
 // that go.
-func replaceLinks(old, fresh []*linkRow, alone bool) (list []*linkRow, gone []int64) {
+func replaceLinks(old, fresh []*linkRow, mine sourceSet) (list []*linkRow, gone []int64) {
 	var mainID int64
 	for _, o := range old {
 		same := slices.IndexFunc(fresh, func(r *linkRow) bool { return r.link.Digest == o.link.Digest })
 		switch {
 		case same >= 0:
+			o.changed = o.sources.add(mine)
 			fresh[same] = o
 			continue
-		case !alone:
+		case o.sources != mine:
+			o.changed = o.sources.drop(mine)
 			list = append(list, o)
 			continue
 		case o.main:

@@ -115,7 +115,7 @@ func (im *importer) underWay(table string) func(context.Context, span) (*chunk, 
 		c := &chunk{again: true, counts: make(map[string]*ImportCount)}
 		var uuids []string
 		times := make(map[string]float64) // that the run has taken so far
-		query := "SELECT run_id, run_uuid, run_time FROM " + table + " WHERE imported = 1 AND end_time = 0 AND run_id > ? ORDER BY run_id LIMIT ?"
+		query := "SELECT run_id, run_uuid, run_time FROM " + table + " WHERE imported <> 0 AND end_time = 0 AND run_id > ? ORDER BY run_id LIMIT ?"
 		err := im.db.retry(ctx, func() error {
 			c.rows, uuids = 0, uuids[:0]
 			return im.db.query(ctx, im.db.sql, query, []any{s.after, s.limit}, func(rows *sql.Rows) error {

@@ -187,3 +187,66 @@ func TestImportAccounts(t *testing.T) {
 		want("accounts, all again", "a2:math a:law b:own c:chem c:other d:x")
 	})
 }
+
+// TestImportTwoChange changes what two imported databases have under the same UUIDs, or share.
+func TestImportTwoChange(t *testing.T) {
+	const day = "2020-01-02 03:04:05"
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		x, y := newXALT(t, "utf8mb3"), newXALT(t, "utf8mb3")
+		x.run(t, 1, uuidA, "zoe", day, 1577934245, 0)
+		y.run(t, 1, uuidA, "bob", day, 1577934245, 0)
+		x.link(t, 1, uuidA, "gcc", day, 1577934200)
+		y.link(t, 1, uuidA, "ld", day, 1577934200)
+		for _, source := range []xaltDB{x, y} { // the same in both
+			source.run(t, 2, uuidB, "eve", day, 1577934245, 1577934300)
+			source.link(t, 2, uuidB, "gcc", day, 1577934200)
+		}
+		db := open(t, d)
+		names := func(table, conflicts, uuid, column, of string) string {
+			t.Helper()
+			got := dump(t, d)
+			var list []string
+			for _, r := range slices.Concat(got[table].Select(uuid, of, column), got[conflicts].Select(uuid, of, column)) {
+				list = append(list, r[0])
+			}
+			slices.Sort(list)
+			return strings.Join(list, " ")
+		}
+		want := func(what, runsA, linksA, runsB, linksB string) {
+			t.Helper()
+			for uuid, want := range map[string][2]string{uuidA: {runsA, linksA}, uuidB: {runsB, linksB}} {
+				if got := names("xalt_run", "run_conflict", "run_uuid", "user", uuid); got != want[0] {
+					t.Errorf("%s: runs of %.8s are %q's, want %q's", what, uuid, got, want[0])
+				}
+				if got := names("xalt_link", "link_conflict", "uuid", "link_program", uuid); got != want[1] {
+					t.Errorf("%s: links of %.8s are by %q, want %q", what, uuid, got, want[1])
+				}
+			}
+			wantWhole(t, db)
+		}
+		both := func() {
+			importInto(t, db, x, store.ImportOptions{Full: true})
+			importInto(t, db, y, store.ImportOptions{Full: true})
+		}
+		both()
+		both()
+		want("first", "bob zoe", "gcc ld", "eve", "gcc")
+		mustExec(t, x.DB, "UPDATE xalt_run SET user = 'amy' WHERE run_id = 1")
+		mustExec(t, x.DB, "UPDATE xalt_link SET link_program = 'icc' WHERE link_id = 1")
+		mustExec(t, y.DB, "UPDATE xalt_link SET link_module_name = 'binutils/2' WHERE link_id = 1")
+		both()
+		want("one's own", "amy bob", "icc ld", "eve", "gcc")
+		mustExec(t, x.DB, "UPDATE xalt_run SET user = 'ann' WHERE run_id = 2")
+		mustExec(t, x.DB, "UPDATE xalt_link SET link_program = 'icc' WHERE link_id = 2")
+		both()
+		want("what the other has, too", "amy bob", "icc ld", "ann eve", "gcc icc")
+		mustExec(t, y.DB, "UPDATE xalt_run SET user = 'ann' WHERE run_id = 2")
+		mustExec(t, y.DB, "UPDATE xalt_link SET link_program = 'icc' WHERE link_id = 2")
+		both()
+		want("in both", "amy bob", "icc ld", "ann", "icc")
+		if rows := dump(t, d)["xalt_run"].Select("run_uuid", uuidB, "end_time"); len(rows) != 1 || rows[0][0] != "1577934300.0" {
+			t.Errorf("the run has %q, want its end", rows)
+		}
+		want("again", "amy bob", "icc ld", "ann", "icc")
+	})
+}

@@ -115,7 +115,7 @@ func TestUpdateColumns(t *testing.T) {
 			"sets":         func(c *claim) { c.objects.id, c.env.id, c.mapID = 1, 2, 3 },
 			"no sets":      func(c *claim) { c.objects.id, c.env.id, c.mapID = 0, 0, 0 },
 			"claim":        func(c *claim) { c.name = digest() },
-			"imported":     func(c *claim) { c.imported = !c.imported },
+			"imported":     func(c *claim) { c.sources ^= 5 },
 			"texts":        func(c *claim) { c.run.JobID, c.run.ExecPath, c.run.Queue, c.run.User = long(), long(), long(), long() },
 			"short texts":  func(c *claim) { c.run.JobID, c.run.ExecPath, c.run.Queue, c.run.User = "", "", "x", "" },
 			"module":       func(c *claim) { c.module, c.run.Container = "gcc/12", "a" },

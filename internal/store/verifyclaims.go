@@ -286,13 +286,13 @@ func (v *verifier) order(ctx context.Context, f *Finding, look, mend func(*write
 // was wrong.
 func orderClaims(list []*claim) (ordered []*claim, gone []int64, detail string) {
 	hasMain := slices.ContainsFunc(list, func(c *claim) bool { return c.main })
-	logged := slices.DeleteFunc(slices.Clone(list), func(c *claim) bool { return c.imported })
+	logged := slices.DeleteFunc(slices.Clone(list), func(c *claim) bool { return c.sources != 0 })
 	if len(logged) > 0 && len(logged) < len(list) {
 		detail = "imported rows stand beside the log's"
 		var mainID int64
 		for _, c := range list {
 			switch {
-			case !c.imported:
+			case c.sources == 0:
 			case c.main:
 				mainID = c.id
 			default:

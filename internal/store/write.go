@@ -188,7 +188,7 @@ type linkRow struct {
 	mapID    int64
 	objects  objectRef
 	function setRef[ingest.Function]
-	imported bool
+	sources  sourceSet // empty: a log
 	id       int64
 	main     bool
 	changed  bool
@@ -211,7 +211,7 @@ func (r *linkRow) columns(d *dialect) []any {
 	l := &r.link
 	return []any{
 		l.UUID, l.HashID, l.Date, l.LinkProgram, l.LinkPath, null(r.module), d.pack(l.LinkLine), l.Cwd, l.BuildUser, l.BuildSyshost,
-		l.BuildEpoch, l.ExecPath, nullID(r.objects.id), nullID(r.function.id), nullID(r.mapID), l.Digest[:], boolInt(r.imported),
+		l.BuildEpoch, l.ExecPath, nullID(r.objects.id), nullID(r.function.id), nullID(r.mapID), l.Digest[:], int64(r.sources),
 	}
 }
 
@@ -222,13 +222,11 @@ func (d *dialect) scanLink(rows *sql.Rows) (*linkRow, error) {
 	var module sql.NullString
 	var objects, functions, mapID sql.NullInt64
 	var digest []byte
-	var imported int64
 	err := rows.Scan(&r.id, &l.UUID, &l.HashID, dateText{&r.link.Date}, &l.LinkProgram, &l.LinkPath, &module, line, &l.Cwd, &l.BuildUser,
-		&l.BuildSyshost, &l.BuildEpoch, &l.ExecPath, &objects, &functions, &mapID, &digest, &imported)
+		&l.BuildSyshost, &l.BuildEpoch, &l.ExecPath, &objects, &functions, &mapID, &digest, &r.sources)
 	r.link.Link = l
 	r.link.Digest = toHash[xalt.Digest](digest)
 	r.module, r.mapID, r.objects.id, r.function.id = module.String, mapID.Int64, objects.Int64, functions.Int64
-	r.imported = imported != 0
 	return r, err
 }
 
@@ -252,7 +250,7 @@ func (w *writer) writeLinks(ctx context.Context, links []ingest.Link) error {
 	var gone []int64
 	var renewed map[string]*renewal
 	if w.importing {
-		if renewed, gone, err = w.renewLinks(ctx, rows, changedLinks(links, rows)); err != nil {
+		if renewed, gone, err = w.renewLinks(ctx, rows, changedLinks(links, rows, w.mine())); err != nil {
 			return err
 		}
 	}
@@ -263,16 +261,17 @@ func (w *writer) writeLinks(ctx context.Context, links []ingest.Link) error {
 			continue
 		}
 		list := rows[l.UUID]
-		logged := slices.ContainsFunc(list, func(r *linkRow) bool { return !r.imported })
+		logged := slices.ContainsFunc(list, func(r *linkRow) bool { return r.sources == 0 })
 		if w.importing && logged { // the log knows better
 			w.outrun++
 			continue
 		}
-		if slices.ContainsFunc(list, func(r *linkRow) bool { return r.link.Digest == l.Digest && r.imported == w.importing }) {
+		if at := slices.IndexFunc(list, func(r *linkRow) bool { return r.link.Digest == l.Digest && (r.sources != 0) == w.importing }); at >= 0 {
+			list[at].changed = list[at].sources.add(w.mine()) || list[at].changed
 			w.outcome.Repeated++
 			continue
 		}
-		row := newLinkRow(l, w.importing)
+		row := newLinkRow(l, w.mine())
 		switch {
 		case len(list) == 0:
 			w.outcome.Stored++
@@ -311,8 +310,8 @@ func (w *writer) writeLinks(ctx context.Context, links []ingest.Link) error {
 	return w.storeLinks(ctx, write, gone)
 }
 
-func newLinkRow(l *ingest.Link, imported bool) *linkRow {
-	return &linkRow{link: *l, module: l.Module, objects: objectRef{set: l.Objects}, function: setRef[ingest.Function]{set: l.Functions}, imported: imported, changed: true}
+func newLinkRow(l *ingest.Link, sources sourceSet) *linkRow {
+	return &linkRow{link: *l, module: l.Module, objects: objectRef{set: l.Objects}, function: setRef[ingest.Function]{set: l.Functions}, sources: sources, changed: true}
 }
 
 // loadLinks reads the rows of links.
