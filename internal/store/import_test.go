@@ -489,3 +489,35 @@ func TestImportMissingJoins(t *testing.T) {
 		}
 	}
 }
+
+// TestImportNumbers imports numbers that records of logs cannot have.
+func TestImportNumbers(t *testing.T) {
+	x := newXALT(t, "utf8mb3")
+	mustExec(t, x.DB, "ALTER TABLE xalt_run MODIFY num_cores DOUBLE, MODIFY sum_runs BIGINT UNSIGNED")
+	for i, v := range []struct{ end, time, probability, cores, sum any }{
+		{-5, 0, 1, 1, 1},
+		{1e305, 0, 1, 1, 1},
+		{0, -1e305, 1, 1, 1},
+		{0, 0, 1e308, 1, 1},
+		{0, 0, 1, 1e300, 1},
+		{0, 0, 1, 1, "18446744073709551615"},
+	} {
+		x.run(t, 1+i, numbered(i), "alice", "2020-01-02 03:04:05", 1577934245, 0)
+		mustExec(t, x.DB, "UPDATE xalt_run SET end_time = ?, run_time = ?, probability = ?, num_cores = ?, sum_runs = ? WHERE run_id = ?", v.end, v.time, v.probability, v.cores, v.sum, 1+i)
+	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		for range 2 {
+			if n := of(importInto(t, db, x, store.ImportOptions{}), "xalt_run"); n.Read != 6 || n.Stored != 6 {
+				t.Errorf("%+v, want 6 stored", n)
+			}
+		}
+		for i := range 6 {
+			want := []string{"0.0", "0.0", "1.0", map[bool]string{true: "0", false: "1"}[i == 4], map[bool]string{true: "0", false: "1"}[i == 5]}
+			rows := dump(t, d)["xalt_run"].Select("run_uuid", numbered(i), "end_time", "run_time", "probability", "num_cores", "sum_runs")
+			if len(rows) != 1 || !slices.Equal(rows[0], want) {
+				t.Errorf("run %d has %q, want %q", i, rows, want)
+			}
+		}
+	})
+}

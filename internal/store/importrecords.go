@@ -64,13 +64,13 @@ func (im *importer) readRuns(ctx context.Context, c *chunk, s span) (runs []inge
 		r := &xalt.Run{
 			RunUUID: uuid, JobID: storable(v[1], xalt.Unknown), Syshost: storable(v[3], xalt.Unknown), LinkUUID: linkUUID(v[4]),
 			HashID: storable(v[5], xalt.Unknown), Account: storable(v[6], xalt.Unknown), ExecType: storable(v[7], xalt.Unknown),
-			StartTime: seconds(v[8]), EndTime: seconds(v[9]), RunTime: seconds(v[10]), Probability: 1,
+			StartTime: seconds(v[8]), EndTime: duration(v[9]), RunTime: duration(v[10]), Probability: 1,
 			NumCores: integer(v[12]), NumNodes: integer(v[13]), NumThreads: integer(v[14]), NumGPUs: integer(v[15]),
-			Queue: storable(v[16], xalt.Unknown), SumRuns: integer(v[17]), SumTime: seconds(v[18]), User: storable(v[19], xalt.Unknown),
+			Queue: storable(v[16], xalt.Unknown), SumRuns: integer(v[17]), SumTime: duration(v[18]), User: storable(v[19], xalt.Unknown),
 			ExecPath: storable(v[20], ""), Cwd: storable(v[22], xalt.Unknown), Cmdline: c.unpacked("xalt_run", v[23]), Container: storable(v[24], ""),
 		}
 		if v[11].Valid {
-			r.Probability = number(v[11])
+			r.Probability = between(number(v[11]), 0, 1, 1)
 		}
 		if detail := lacks(ok, "run_uuid", r.ExecPath, "start_time", r.StartTime); detail != "" {
 			letter, err := im.letter("run", "xalt_run", fmt.Sprintf("run_id %d", id), detail, rowOf(sourceRunColumns, v))
@@ -145,7 +145,7 @@ func (im *importer) underWay(table string) func(context.Context, span) (*chunk, 
 				return err
 			}
 			uuid, _ := uuidOf(v[0])
-			if known, ok := times[uuid]; ok && (seconds(v[1]) != 0 || seconds(v[2]) != known) {
+			if known, ok := times[uuid]; ok && (duration(v[1]) != 0 || duration(v[2]) != known) {
 				more[uuid] = true
 			}
 			return nil
