@@ -521,3 +521,22 @@ func TestImportNumbers(t *testing.T) {
 		}
 	})
 }
+
+// TestImportLongLine: what one database cannot hold, none does.
+func TestImportLongLine(t *testing.T) {
+	x := newXALT(t, "utf8mb3")
+	for i, n := range []int{ingest.MaxTexts / 4, ingest.MaxTexts/4 + 1} {
+		x.run(t, 1+i, numbered(i), "alice", "2020-01-02 03:04:05", 1577934245, 0)
+		mustExec(t, x.DB, "UPDATE xalt_run SET cmdline = COMPRESS(REPEAT('abcd', ?)) WHERE run_id = ?", n, 1+i)
+		x.link(t, 1+i, numbered(i), "ld", "2020-01-02 03:04:05", 1577934245)
+		mustExec(t, x.DB, "UPDATE xalt_link SET link_line = COMPRESS(REPEAT('abcd', ?)) WHERE link_id = ?", n, 1+i)
+	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		report := importInto(t, open(t, d), x, store.ImportOptions{})
+		for _, table := range []string{"xalt_run", "xalt_link"} {
+			if n := of(report, table); n.Stored != 1 || n.Dead != 1 {
+				t.Errorf("%+v, want one stored and a dead letter", n)
+			}
+		}
+	})
+}

@@ -72,7 +72,7 @@ func (im *importer) readRuns(ctx context.Context, c *chunk, s span) (runs []inge
 		if v[11].Valid {
 			r.Probability = between(number(v[11]), 0, 1, 1)
 		}
-		if detail := lacks(ok, "run_uuid", r.ExecPath, "start_time", r.StartTime); detail != "" {
+		if detail := lacks(ok, "run_uuid", r.ExecPath, "start_time", r.StartTime, r.Cmdline); detail != "" {
 			letter, err := im.letter("run", "xalt_run", fmt.Sprintf("run_id %d", id), detail, rowOf(sourceRunColumns, v))
 			dead = append(dead, letter)
 			return err
@@ -163,7 +163,7 @@ func (im *importer) underWay(table string) func(context.Context, span) (*chunk, 
 }
 
 // lacks says what keeps a row from being a record.
-func lacks(hasUUID bool, uuid, execPath, start string, at float64) string {
+func lacks(hasUUID bool, uuid, execPath, start string, at float64, line string) string {
 	switch {
 	case !hasUUID:
 		return uuid + " is no UUID"
@@ -171,6 +171,8 @@ func lacks(hasUUID bool, uuid, execPath, start string, at float64) string {
 		return "no exec_path"
 	case at < 1 || at > xalt.MaxTime: // as for records of logs
 		return fmt.Sprintf("%s is %v", start, at)
+	case len(line) > ingest.MaxTexts: // whether or not this database would compress it
+		return fmt.Sprintf("its command line has %d bytes, of which a database takes %d", len(line), ingest.MaxTexts)
 	}
 	return ""
 }
@@ -210,7 +212,7 @@ func (im *importer) readLinks(ctx context.Context, c *chunk, s span) (links []in
 			LinkLine: c.unpacked("xalt_link", v[6]), Cwd: storable(v[7], xalt.Unknown), BuildUser: storable(v[8], xalt.Unknown),
 			BuildSyshost: storable(v[9], xalt.Unknown), BuildEpoch: seconds(v[10]), ExecPath: storable(v[11], ""),
 		}
-		if detail := lacks(ok, "uuid", l.ExecPath, "build_epoch", l.BuildEpoch); detail != "" {
+		if detail := lacks(ok, "uuid", l.ExecPath, "build_epoch", l.BuildEpoch, l.LinkLine); detail != "" {
 			letter, err := im.letter("link", "xalt_link", fmt.Sprintf("link_id %d", id), detail, rowOf(sourceLinkColumns, v))
 			dead = append(dead, letter)
 			return err
