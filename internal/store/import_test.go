@@ -540,3 +540,22 @@ func TestImportLongLine(t *testing.T) {
 		}
 	})
 }
+
+// TestImportMemoryOfLibraries: runs that have thousands of libraries each, none in common.
+func TestImportMemoryOfLibraries(t *testing.T) {
+	x := newXALT(t, "utf8mb3")
+	const runs = 40
+	for i := range runs {
+		x.run(t, 1+i, numbered(i), "alice", "2020-01-02 03:04:05", 1577934245, 0)
+	}
+	mustExec(t, x.DB, "CREATE TABLE digit (n INT)")
+	mustExec(t, x.DB, "INSERT INTO digit VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)")
+	const members = "(SELECT 1 + a.n + 10 * b.n + 100 * c.n + 1000 * d.n AS n FROM digit a, digit b, digit c, digit d WHERE d.n < 5)" // largeSets
+	for i := range runs {
+		first := i * largeSets
+		mustExec(t, x.DB, "INSERT INTO xalt_object SELECT ? + n, CONCAT('/l/', ? + n, '.so'), 'mach', '0', NULL, NULL, 'so' FROM "+members+" m", first, first)
+		mustExec(t, x.DB, "INSERT INTO join_run_object (obj_id, run_id, date) SELECT ? + n, ?, '2020-01-02' FROM "+members+" m", first, 1+i)
+	}
+	db := openLarge(t)
+	wantMemory(t, "import", 80, 30, func() { importInto(t, db.DB, x, store.ImportOptions{Bytes: 8 << 20}) })
+}

@@ -343,6 +343,9 @@ func (im *importer) functions(ctx context.Context, s span) (*chunk, error) {
 	return im.dictionary(ctx, &functionTable, ingest.FunctionHash, s)
 }
 
+// perWord is about what a library, variable or function takes in memory until it is stored.
+const perWord = 500
+
 // pair is a row of a join.
 type pair struct {
 	id    int64 // of the object, variable or function
@@ -357,6 +360,7 @@ func (im *importer) joined(ctx context.Context, c *chunk, table, record, id, val
 	}
 	size := 0
 	same := make(map[string]string) // most values repeat from run to run
+	seen := make(map[int64]bool)    // and so do libraries
 	query := "SELECT t." + record + ", t." + id + ", " + value + " FROM " + table + " t WHERE t." + record + " IN (%s) ORDER BY t." + record + ", t." + id
 	err := in(ctx, im.src, im.src.sql, query, keys, idArg, func(rows *sql.Rows) error {
 		var key int64
@@ -369,9 +373,14 @@ func (im *importer) joined(ctx context.Context, c *chunk, table, record, id, val
 		if !ok {
 			known = xalt.Storable(text.String)
 			same[text.String] = known
-			if size += len(known); size > im.o.Bytes && len(keys) > 1 {
-				return errLargeChunk
-			}
+			size += len(known) + perWord
+		}
+		if !seen[p.id] {
+			seen[p.id] = true
+			size += perWord
+		}
+		if size += perMember; size > im.o.Bytes && len(keys) > 1 {
+			return errLargeChunk
 		}
 		p.value = known
 		found[key] = append(found[key], p)
