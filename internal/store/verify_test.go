@@ -390,3 +390,25 @@ func TestLostMain(t *testing.T) {
 		}
 	})
 }
+
+// TestVerifyMemory: sets of thousands of members are looked at some at a time.
+func TestVerifyMemory(t *testing.T) {
+	db := openLarge(t)
+	raw, err := sql.Open("sqlite", db.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	for table, rows := range map[string]string{
+		"object_set (set_id, hash, members)":                                             "SELECT n, randomblob(16), 5000 FROM n WHERE n BETWEEN 1 AND 200",
+		"object_set_member (set_id, ordinal, obj_id)":                                    "SELECT s.n, o.n, o.n FROM n s, n o WHERE s.n BETWEEN 1 AND 400", // half of the sets are lost
+		"xalt_object (obj_id, hash, object_path, syshost, hash_id, timestamp, lib_type)": "SELECT n, randomblob(16), n, 'mach', '0', '2020-01-02 03:04:05', 'so' FROM n",
+	} {
+		mustExec(t, raw, "INSERT INTO "+table+" WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 4999) "+rows)
+	}
+	wantMemory(t, "verify", 40, 15, func() {
+		if r, err := db.Verify(t.Context(), false); err != nil || r.Wrong < 400 {
+			t.Errorf("%d wrong, %v, want all sets", r.Wrong, err)
+		}
+	})
+}

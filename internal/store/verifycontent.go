@@ -71,6 +71,10 @@ func hashOf(k *setKind, members []member) ingest.Hash {
 	return ingest.SetHash(k.role, hashes)
 }
 
+// lostAtOnce is how many sets are read at once of which it is not known how many
+// members they have.
+const lostAtOnce = 20
+
 // lostSets looks for members of sets that are not there. If the members are
 // all there, the set is too: its id comes from them.
 func (v *verifier) lostSets(ctx context.Context) error {
@@ -83,7 +87,7 @@ func (v *verifier) lostSets(ctx context.Context) error {
 		after := int64(math.MinInt64)
 		for {
 			var ids []int64
-			query := fmt.Sprintf("SELECT DISTINCT m.set_id FROM %s m LEFT JOIN %s s ON s.set_id = m.set_id WHERE s.set_id IS NULL AND m.set_id > ? ORDER BY m.set_id LIMIT %d", k.members, k.sets, verifyRows)
+			query := fmt.Sprintf("SELECT DISTINCT m.set_id FROM %s m LEFT JOIN %s s ON s.set_id = m.set_id WHERE s.set_id IS NULL AND m.set_id > ? ORDER BY m.set_id LIMIT %d", k.members, k.sets, lostAtOnce)
 			err := v.db.query(ctx, v.db.sql, query, []any{after}, func(rows *sql.Rows) error {
 				err := rows.Scan(&after)
 				ids = append(ids, after)
@@ -109,7 +113,7 @@ func (v *verifier) lostSets(ctx context.Context) error {
 					return err
 				}
 			}
-			if len(ids) < verifyRows {
+			if len(ids) < lostAtOnce {
 				break
 			}
 		}
@@ -135,18 +139,22 @@ func (v *verifier) sets(ctx context.Context, k *setKind) error {
 		list = append(list, s)
 		return s.id, err
 	}, func() error {
-		ids := make([]int64, len(list))
-		for i := range list {
-			ids[i] = list[i].id
-		}
-		found, err := v.membersOf(ctx, k, ids)
-		if err != nil {
-			return err
-		}
-		for _, s := range list {
-			if err := v.set(ctx, k, s.id, s.members, s.hash, found[s.id]); err != nil {
+		for rest := list; len(rest) > 0; {
+			var ids []int64
+			for members := int64(0); len(ids) < len(rest) && (len(ids) == 0 || members < mergedAtOnce); {
+				s := &rest[len(ids)]
+				ids, members = append(ids, s.id), members+s.members
+			}
+			found, err := v.membersOf(ctx, k, ids)
+			if err != nil {
 				return err
 			}
+			for _, s := range rest[:len(ids)] {
+				if err := v.set(ctx, k, s.id, s.members, s.hash, found[s.id]); err != nil {
+					return err
+				}
+			}
+			rest = rest[len(ids):]
 		}
 		list = list[:0]
 		return nil
