@@ -412,3 +412,71 @@ func TestVerifyMemory(t *testing.T) {
 		}
 	})
 }
+
+// TestVerifyRepairsOne changes two claims of a run of which only one can be mended, and one
+// while verify waits to mend it.
+func TestVerifyRepairsOne(t *testing.T) {
+	var lines []string
+	for i, user := range []string{"bob", "zoe"} {
+		for k, role := range []string{"strt", "fini"} {
+			lines = append(lines, oracle.Lines("run", "mach", "run_"+role+"_"+uuidA, fmt.Sprintf(
+				`{"crc":"0xFFFF","cmdlineA":["a"],"hash_id":"h","libA":[["/l/%[1]s%[5]s.so","0"],["/l/x.so","0"]],"ptA":[],"envT":{},"userT":{"run_uuid":"%[2]s","syshost":"mach","user":"%[1]s","exec_path":"/p/a"},"userDT":{"start_time":%[3]d,"end_time":%[4]d},"xaltLinkT":{}}`,
+				user, uuidA, 1577934245+i, k*1577934300, role), 512)...)
+		}
+	}
+	log := filepath.Join(t.TempDir(), "two.log")
+	if err := os.WriteFile(log, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := open(t, d)
+		if err := ingest.New(db, options(t)).Run(t.Context(), []string{log}, nil); err != nil {
+			t.Fatal(err)
+		}
+		want := dump(t, d)
+		e := &editor{t, d.Open(t), d.Kind, ""}
+		end := e.one("SELECT end_object_set_id FROM run_conflict")
+		merged := e.one("SELECT object_set_id FROM run_conflict")
+		lost := e.one("SELECT obj_id FROM xalt_object WHERE object_path = '/l/zoefini.so'")
+		ordinal := e.one("SELECT ordinal FROM object_set_member WHERE set_id = " + end + " AND obj_id = " + lost)
+		e.exec("DELETE FROM object_set_member WHERE set_id = %s AND obj_id = %s", end, lost)
+		e.exec("UPDATE xalt_run SET object_set_id = start_object_set_id")
+		if r, err := db.Verify(t.Context(), true); err != nil || r.Repaired != 1 {
+			t.Errorf("%+v, %v, want one mended", r, err)
+		}
+		if got := e.one("SELECT object_set_id FROM run_conflict"); got != merged {
+			t.Errorf("the run's other claim has set %s now, want %s", got, merged)
+		}
+		e.exec("INSERT INTO object_set_member (set_id, ordinal, obj_id) VALUES (%s, %s, %s)", end, ordinal, lost)
+		same(t, "behind it", dump(t, d), want)
+
+		if d.Kind == "sqlite" { // there the writer waits for the file, not for a row
+			return
+		}
+		right := e.one("SELECT object_set_id FROM xalt_run")
+		start := e.one("SELECT start_object_set_id FROM xalt_run")
+		digest := e.one("SELECT end_digest FROM xalt_run")
+		ends := e.one("SELECT end_object_set_id FROM xalt_run")
+		e.exec("UPDATE xalt_run SET object_set_id = NULL, end_digest = NULL, end_object_set_id = NULL")
+		conn, err := d.Open(t).Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		mustExecConn(t, conn, "BEGIN")
+		mustExecConn(t, conn, "UPDATE ingest_meta SET value = value WHERE name = 'lock'")
+		mustExecConn(t, conn, "SELECT value FROM ingest_meta WHERE name = 'lock' FOR UPDATE")
+		done := make(chan error)
+		go func() {
+			_, err := db.Verify(t.Context(), true)
+			done <- err
+		}()
+		time.Sleep(time.Second) // it has looked, and waits
+		mustExecConn(t, conn, fmt.Sprintf("UPDATE xalt_run SET object_set_id = %s, end_digest = %s, end_object_set_id = %s WHERE start_object_set_id = %s", right, e.literal(digest), ends, start))
+		mustExecConn(t, conn, "COMMIT")
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		same(t, "changed meanwhile", dump(t, d), want)
+	})
+}

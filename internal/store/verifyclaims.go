@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 
 	"xaltpipe/internal/ingest"
@@ -50,7 +51,7 @@ object_set_id, start_object_set_id, end_object_set_id, env_set_id, start_env_set
 					return err
 				}
 			}
-			if err := v.unions(ctx, list); err != nil {
+			if err := v.unions(ctx, table, list); err != nil {
 				return err
 			}
 			list = list[:0]
@@ -83,12 +84,9 @@ func (v *verifier) run(ctx context.Context, table string, r *runRow) error {
 		if !ok || want == s.got {
 			continue
 		}
-		var value any
-		if want.Valid {
-			value = want.Int64
-		}
-		err := v.found(ctx, Finding{Key: key, Detail: s.column + " is not that of its records"},
-			v.update(ctx, "UPDATE "+table+" SET "+s.column+" = ? WHERE run_id = ?", value, r.id))
+		err := v.found(ctx, Finding{Key: key, Detail: s.column + " is not that of its records"}, func(w *writer) error {
+			return w.mendSet(ctx, table, s.column, r.id)
+		})
 		if err != nil {
 			return err
 		}
@@ -96,9 +94,26 @@ func (v *verifier) run(ctx context.Context, table string, r *runRow) error {
 	return nil
 }
 
+// mendSet gives a row the set of its start or its end, unless they have changed meanwhile
+// so that they are merged.
+func (w *writer) mendSet(ctx context.Context, table, column string, id int64) error {
+	var start, end []byte
+	var startSet, endSet sql.NullInt64
+	query := fmt.Sprintf("SELECT start_digest, end_digest, start_%[1]s, end_%[1]s FROM %[2]s WHERE run_id = ?", column, table)
+	err := w.db.row(ctx, w.tx, query, []any{id}, &start, &end, &startSet, &endSet)
+	want, ok := merged(start, end, startSet, endSet)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !ok {
+		return nil
+	}
+	if err == nil {
+		_, err = w.db.exec(ctx, w.tx, "UPDATE "+table+" SET "+column+" = ? WHERE run_id = ?", nullID(want.Int64), id)
+	}
+	return err
+}
+
 // unions checks the sets of rows that have merged ones of a start and an end.
-func (v *verifier) unions(ctx context.Context, list []runRow) error {
-	var wrong []string
+func (v *verifier) unions(ctx context.Context, table string, list []runRow) error {
+	var wrong []*runRow
 	err := v.db.look(ctx, func(tx *session) error {
 		wrong = wrong[:0]
 		w := &writer{db: v.db, tx: tx}
@@ -142,7 +157,7 @@ func (v *verifier) unions(ctx context.Context, list []runRow) error {
 				} else if !whole { // what it would be merged of is lost, as was told
 					continue
 				}
-				wrong = append(wrong, r.run.RunUUID)
+				wrong = append(wrong, r.runRow)
 				continue
 			}
 			if len(v.merged) >= cachedIDs {
@@ -155,13 +170,16 @@ func (v *verifier) unions(ctx context.Context, list []runRow) error {
 	if err != nil {
 		return err
 	}
-	for _, uuid := range wrong {
+	for _, r := range wrong {
+		uuid := r.run.RunUUID
 		err := v.found(ctx, Finding{Key: "run_uuid " + uuid, Detail: "its sets are not those of its start and its end"}, func(w *writer) error {
 			claims, err := w.loadClaims(ctx, []string{uuid})
 			if err != nil {
 				return err
 			}
-			return w.storeClaims(ctx, claims[uuid], nil) // which merges again
+			// Other claims of the run may have lost what they are merged of.
+			list := slices.DeleteFunc(claims[uuid], func(c *claim) bool { return c.main != (table == "xalt_run") || c.id != r.id })
+			return w.storeClaims(ctx, list, nil) // which merges again
 		})
 		if err != nil {
 			return err
