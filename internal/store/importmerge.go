@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -416,4 +418,71 @@ func replaceLinks(old, fresh []*linkRow, mine sourceSet) (list []*linkRow, gone 
 		heir.id, heir.main, heir.changed = mainID, true, true
 	}
 	return list, gone
+}
+
+// dropPkgs deletes the imported packages that the source has no more of runs of which it has
+// some, if it is read in full. Nothing tells which database an imported package came
+// from, so if there are several, they stay. It returns how many it has deleted.
+func (w *writer) dropPkgs(ctx context.Context, pkgs []*xalt.Pkg) (gone int64, err error) {
+	im := w.source
+	if !im.o.Full {
+		return 0, nil
+	}
+	if alone, err := w.alone(ctx); err != nil || !alone {
+		return 0, err
+	}
+	now := make(map[ingest.Hash]bool)
+	var uuids []string
+	for _, p := range pkgs {
+		now[ingest.PkgHash(p)] = true
+		uuids = append(uuids, p.RunUUID)
+	}
+	slices.Sort(uuids)
+	uuids = slices.Compact(uuids)
+	left := make(map[ingest.Hash]int64)
+	runs := make(map[string]bool)
+	err = in(ctx, w.db, w.tx, "SELECT pkg_id, hash, run_uuid FROM pkg WHERE imported <> 0 AND run_uuid IN (%s)", uuids, textArg, func(rows *sql.Rows) error {
+		var id int64
+		var hash []byte
+		var uuid string
+		err := rows.Scan(&id, &hash, &uuid)
+		if h := toHash[ingest.Hash](hash); !now[h] {
+			left[h] = id
+			runs[uuid] = true
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look up pkg: %w", err)
+	}
+	if len(left) == 0 {
+		return 0, nil
+	}
+	names := slices.Clone(w.spelled)
+	for _, uuid := range slices.Sorted(maps.Keys(runs)) {
+		names = append(names, uuid, strings.ToUpper(uuid))
+	}
+	values := make([]sql.NullString, len(sourcePkgColumns))
+	places := make([]any, len(values))
+	for i := range values {
+		places[i] = &values[i]
+	}
+	query := "SELECT " + im.list("xalt_pkg", sourcePkgColumns[1:]...) + ", r.run_uuid FROM xalt_pkg t JOIN xalt_run r ON r.run_id = t.run_id WHERE r.run_uuid IN (%s)"
+	err = im.src.retry(ctx, func() error {
+		return in(ctx, im.src, im.src.sql, query, names, textArg, func(rows *sql.Rows) error {
+			err := rows.Scan(places...)
+			delete(left, ingest.PkgHash(pkgOf(values)))
+			return err
+		})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read all packages of a run: %w", err)
+	}
+	var ids []int64
+	for h, id := range left {
+		ids = append(ids, id)
+		delete(w.db.known.ids[&pkgTable], h) // its id stays unused, see yieldPkgs
+	}
+	slices.Sort(ids)
+	return int64(len(ids)), execIn(ctx, w.db, w.tx, "DELETE FROM pkg WHERE pkg_id IN (%s)", nil, ids, idArg)
 }

@@ -249,6 +249,15 @@ func (im *importer) readLinks(ctx context.Context, c *chunk, s span) (links []in
 
 var sourcePkgColumns = []string{"pkg_id", "run_id", "program", "pkg_name", "pkg_version", "pkg_path"}
 
+// pkgOf is a row of xalt_pkg, with the UUID of its run.
+func pkgOf(v []sql.NullString) *xalt.Pkg {
+	uuid, _ := uuidOf(v[5])
+	return &xalt.Pkg{
+		RunUUID: uuid, Program: storable(v[1], xalt.Unknown), Name: storable(v[2], ""), Version: storable(v[3], xalt.Unknown),
+		Path: storable(v[4], xalt.Unknown),
+	}
+}
+
 // pkgs copies the packages of runs.
 func (im *importer) pkgs(ctx context.Context, s span) (*chunk, error) {
 	c := newChunk()
@@ -256,11 +265,8 @@ func (im *importer) pkgs(ctx context.Context, s span) (*chunk, error) {
 	var dead []ingest.DeadLetter
 	err := im.each(ctx, c, "xalt_pkg", sourcePkgColumns, "r.run_uuid LEFT JOIN xalt_run r ON r.run_id = t.run_id", s, func(id int64, v []sql.NullString) error {
 		c.name = v[5].String
-		uuid, ok := uuidOf(v[5])
-		p := &xalt.Pkg{
-			RunUUID: uuid, Program: storable(v[1], xalt.Unknown), Name: storable(v[2], ""), Version: storable(v[3], xalt.Unknown),
-			Path: storable(v[4], xalt.Unknown),
-		}
+		_, ok := c.uuid(v[5])
+		p := pkgOf(v)
 		detail := ""
 		switch {
 		case !ok:
@@ -278,9 +284,16 @@ func (im *importer) pkgs(ctx context.Context, s span) (*chunk, error) {
 	})
 	c.of("xalt_pkg").Dead = int64(len(dead))
 	c.store = func(ctx context.Context, w *writer) error {
+		gone, err := w.dropPkgs(ctx, pkgs)
+		if err != nil {
+			return err
+		}
 		if err := w.writePkgs(ctx, pkgs); err != nil {
 			return err
 		}
+		gone = min(gone, w.outcome.Stored)
+		w.outcome.Stored -= gone
+		w.outcome.Updated += gone
 		return w.writeDead(ctx, &ingest.Batch{Dead: dead})
 	}
 	return c, err

@@ -250,3 +250,47 @@ func TestImportTwoChange(t *testing.T) {
 		want("again", "amy bob", "icc ld", "ann", "icc")
 	})
 }
+
+// TestImportFullPackages changes packages of the old database.
+func TestImportFullPackages(t *testing.T) {
+	const day = "2020-01-02 03:04:05"
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		x, y := newXALT(t, "utf8mb3"), newXALT(t, "utf8mb3")
+		spelled := strings.ToUpper(uuidB[:1]) + uuidB[1:]
+		x.run(t, 1, uuidA, "alice", day, 1577934245, 0)
+		x.run(t, 2, spelled, "alice", day, 1577934245, 0)
+		for i, name := range []string{"acme", "other", "third"} {
+			x.pkg(t, 1+i, 1, name)
+			x.pkg(t, 4+i, 2, name)
+		}
+		db := open(t, d)
+		versions := func(want string) {
+			t.Helper()
+			pkgs := dump(t, d)["pkg"]
+			var list []string
+			for _, uuid := range []string{uuidA, uuidB} {
+				for _, r := range pkgs.Select("run_uuid", uuid, "pkg_name", "pkg_version") {
+					list = append(list, r[0]+":"+r[1])
+				}
+			}
+			if got := strings.Join(list, " "); got != want {
+				t.Errorf("packages %q, want %q", got, want)
+			}
+			wantWhole(t, db)
+		}
+		importInto(t, db, x, store.ImportOptions{})
+		mustExec(t, x.DB, "UPDATE xalt_pkg SET pkg_version = '1.1' WHERE pkg_name = 'acme'")
+		for i, merged := range []int64{2, 0} {
+			report := importInto(t, db, x, store.ImportOptions{Full: true, Rows: 1 + i})
+			if n := of(report, "xalt_pkg"); n.Read != 6 || n.Merged != merged || n.Stored != 0 {
+				t.Errorf("%+v, want %d merged", n, merged)
+			}
+			versions("acme:1.1 other:1.0 third:1.0 acme:1.1 other:1.0 third:1.0")
+		}
+		y.run(t, 1, uuidA, "alice", day, 1577934245, 0)
+		y.pkg(t, 1, 1, "theirs")
+		importInto(t, db, y, store.ImportOptions{})
+		importInto(t, db, x, store.ImportOptions{Full: true})
+		versions("acme:1.1 other:1.0 theirs:1.0 third:1.0 acme:1.1 other:1.0 third:1.0")
+	})
+}
