@@ -427,7 +427,9 @@ func (r *updateRun) prune() error {
 		return err
 	}
 	for _, e := range entries {
-		if !keep[e.Name()] {
+		// No copy's name begins with a dot; NFS gives such names to files that
+		// somebody still reads, and does not let them be removed.
+		if !keep[e.Name()] && e.Name()[0] != '.' {
 			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}

@@ -320,6 +320,23 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
+// TestPrune: the copies of inputs that are no more go; what cannot be removed, as a
+// file that NFS keeps for its reader, is no reason to fail once all is in place.
+func TestPrune(t *testing.T) {
+	dir := t.TempDir()
+	one := []byte(`{"reverseMapT":{"/s/a/1/lib":"a/1"}}`)
+	update(t, dir, text("a", one), text("b", one))
+	inputs := filepath.Join(dir, rmap.StateDir, "inputs")
+	if err := os.MkdirAll(filepath.Join(inputs, ".nfs0001", "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	update(t, dir, text("a", one))
+	entries, err := os.ReadDir(inputs)
+	if err != nil || len(entries) != 2 || entries[1].Name() != "a" {
+		t.Errorf("copies %v, %v, want that of a", entries, err)
+	}
+}
+
 // killMap is a map of which every module is called name.
 func killMap(name string) []byte {
 	var b strings.Builder
