@@ -123,7 +123,9 @@ func (in *Ingester) readAll(ctx context.Context, name, path string) error {
 			in.opts.debug("another ingester reads this source", "source", name)
 			in.discard()
 		case err != nil:
-			in.discard()
+			if in.stopped(err) != nil { // else all that was read is stored
+				in.discard()
+			}
 			return err
 		case !again:
 			return nil

@@ -965,6 +965,18 @@ func TestUnreadable(t *testing.T) {
 	s.wantRows("the others", map[string]int64{"xalt_run": 1})
 }
 
+// TestUnreadableBetween: a file that cannot be read changes nothing about what was
+// counted of the others.
+func TestUnreadableBetween(t *testing.T) {
+	s := newSite(t)
+	blocks := runLines(t, 1)
+	stats, err := s.try(s.opts, s.file("a.log", blocks[0]), s.file("cut.gz", "\x1f\x8b"), s.path("missing"), s.file("b.log", blocks[1]+blocks[2]))
+	if !errors.Is(err, ingest.ErrDamaged) {
+		t.Errorf("Run = %v, want a damaged file", err)
+	}
+	wantStats(t, "blocks", stats.Blocks, ingest.Blocks{Used: 3})
+}
+
 // TestCancel stops a run: no goroutine is left, and the next run misses
 // nothing.
 func TestCancel(t *testing.T) {
