@@ -330,3 +330,25 @@ func TestImportKeepsResolved(t *testing.T) {
 type allOf struct{}
 
 func (allOf) Module(string, string) (string, ingest.Hash) { return "found/1", ingest.Hash{1} }
+
+// TestImportLatin changes the modules of libraries with paths that are not ASCII.
+func TestImportLatin(t *testing.T) {
+	for _, charset := range []string{"utf8mb3", "latin1"} {
+		x := newXALT(t, charset)
+		mustExec(t, x.DB, "INSERT INTO xalt_object VALUES (1, ?, 'mach', '0', NULL, NULL, 'so'), (2, ?, 'mach', '0', NULL, NULL, 'so')", "/l/é\x00.so", "/l/é.so")
+		t.Run(charset, func(t *testing.T) {
+			testdb.Each(t, func(t *testing.T, d testdb.Database) {
+				mustExec(t, x.DB, "UPDATE xalt_object SET module_name = NULL")
+				db := open(t, d)
+				importInto(t, db, x, store.ImportOptions{})
+				mustExec(t, x.DB, "UPDATE xalt_object SET module_name = 'm/1'")
+				importInto(t, db, x, store.ImportOptions{Full: true})
+				for _, path := range []string{"/l/é\uFFFD00.so", "/l/é.so"} {
+					if rows := dump(t, d)["xalt_object"].Select("object_path", path, "module_name"); len(rows) != 1 || rows[0][0] != "m/1" {
+						t.Errorf("the module of %q is %q, want m/1", path, rows)
+					}
+				}
+			})
+		})
+	}
+}

@@ -259,7 +259,10 @@ func (w *writer) nameObjects(ctx context.Context, there map[int64]*ingest.Object
 	if im.o.Full { // the first row may have been in another chunk
 		var paths []string
 		for id := range differ {
-			paths = append(paths, there[id].Path)
+			// The source has no path that was escaped, and cannot compare it as latin1.
+			if path := there[id].Path; !strings.ContainsRune(path, '\uFFFD') {
+				paths = append(paths, path)
+			}
 		}
 		if names, err = im.objectNames(ctx, paths); err == nil {
 			alone, err = w.alone(ctx)
