@@ -499,6 +499,9 @@ func (im *importer) write(ctx context.Context, p phase, state phaseState, stored
 			}
 			after := state
 			if c.again {
+				if n := counts.of(p.table); n.Dead > w.outcome.NewDead { // it was refused before
+					*n = ImportCount{Table: p.table}
+				}
 				counts.of(p.table).addAgain(w)
 			} else {
 				counts.of(p.table).add(w)

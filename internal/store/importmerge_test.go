@@ -352,3 +352,27 @@ func TestImportLatin(t *testing.T) {
 		})
 	}
 }
+
+// TestImportRefusedEnd makes the target refuse the end of a run: it is told once.
+func TestImportRefusedEnd(t *testing.T) {
+	x := newXALT(t, "utf8mb3")
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		if d.Kind == "sqlite" { // its trigger lets changes pass
+			return
+		}
+		mustExec(t, x.DB, "TRUNCATE TABLE xalt_run")
+		for i := range 3 {
+			x.run(t, 1+i, numbered(i), "alice", "2020-01-02 03:04:05", 1577934245, 0)
+		}
+		db := open(t, d)
+		refuse(t, d)
+		importInto(t, db, x, store.ImportOptions{})
+		mustExec(t, x.DB, "UPDATE xalt_run SET end_time = 1577934300, user = IF(run_id = 2, 'bad', user)")
+		for _, news := range []int64{1, 0, 0} {
+			report := importInto(t, db, x, store.ImportOptions{})
+			if n := of(report, "xalt_run"); report.New != news || n.Read != 6 || n.Merged != 2 || n.Dead != 1 {
+				t.Errorf("%d new: %+v, want %d, two merged and a dead letter", report.New, n, news)
+			}
+		}
+	})
+}
