@@ -111,18 +111,18 @@ func number(v sql.NullString) float64 {
 // seconds have four decimals, as those of a record.
 func seconds(v sql.NullString) float64 { return math.Round(number(v)*1e4) / 1e4 }
 
-// between is number, or what it is by default outside of what records of logs may have.
-func between(f, low, high, byDefault float64) float64 {
-	if f < low || f > high {
+// upTo is a number from 0 to what records of logs have at most, or what it is by default.
+func upTo(most, f, byDefault float64) float64 {
+	if f < 0 || f > most {
 		return byDefault
 	}
 	return f
 }
 
 // duration is seconds, of an end or of what took time.
-func duration(v sql.NullString) float64 { return between(seconds(v), 0, xalt.MaxTime, 0) }
+func duration(v sql.NullString) float64 { return upTo(xalt.MaxTime, seconds(v), 0) }
 
-func integer(v sql.NullString) int64 { return int64(between(number(v), 0, 1<<53, 0)) }
+func integer(v sql.NullString) int64 { return int64(upTo(1<<53, number(v), 0)) }
 
 // dateOr returns a date and time, made of seconds if it is none, or in no year
 // that every database can hold.

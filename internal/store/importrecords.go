@@ -70,7 +70,7 @@ func (im *importer) readRuns(ctx context.Context, c *chunk, s span) (runs []inge
 			ExecPath: storable(v[20], ""), Cwd: storable(v[22], xalt.Unknown), Cmdline: c.unpacked("xalt_run", v[23]), Container: storable(v[24], ""),
 		}
 		if v[11].Valid {
-			r.Probability = between(number(v[11]), 0, 1, 1)
+			r.Probability = upTo(1, number(v[11]), 1)
 		}
 		if detail := lacks(ok, "run_uuid", r.ExecPath, "start_time", r.StartTime, r.Cmdline); detail != "" {
 			letter, err := im.letter("run", "xalt_run", fmt.Sprintf("run_id %d", id), detail, rowOf(sourceRunColumns, v))
