@@ -4,7 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"xaltpipe/internal/ingest"
 	"xaltpipe/internal/store"
 	"xaltpipe/internal/testdb"
 )
@@ -292,5 +294,43 @@ func TestImportFullPackages(t *testing.T) {
 		importInto(t, db, y, store.ImportOptions{})
 		importInto(t, db, x, store.ImportOptions{Full: true})
 		versions("acme:1.1 other:1.0 theirs:1.0 third:1.0 acme:1.1 other:1.0 third:1.0")
+	})
+}
+
+// TestImportTwoOrders: two databases and a log give one outcome in any order.
+func TestImportTwoOrders(t *testing.T) {
+	k := logs(t)[0]
+	x, y := newXALT(t, "utf8mb3"), newXALT(t, "utf8mb3")
+	x.load(t, k.expected)
+	y.load(t, k.expected)
+	mustExec(t, y.DB, "UPDATE xalt_run SET account = 'TG' WHERE run_id % 2 = 0")
+	mustExec(t, y.DB, "UPDATE xalt_link SET link_program = 'zz' WHERE link_id % 2 = 0")
+	mustExec(t, y.DB, "UPDATE xalt_run SET user = 'zz' WHERE run_id % 3 = 0")
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		a, b, c := d, testdb.New(t, d.Kind), testdb.New(t, d.Kind)
+		da, dbb, dc := open(t, a), open(t, b), open(t, c)
+		importInto(t, da, x, store.ImportOptions{})
+		importInto(t, da, y, store.ImportOptions{})
+		importInto(t, dbb, y, store.ImportOptions{Rows: 3})
+		importInto(t, dbb, x, store.ImportOptions{Rows: 3})
+		same(t, "orders", dump(t, a), dump(t, b))
+		for range 2 {
+			importInto(t, da, x, store.ImportOptions{})
+			importInto(t, da, y, store.ImportOptions{})
+		}
+		same(t, "orders again", dump(t, a), dump(t, b))
+		wantWhole(t, da)
+		if err := ingest.New(dc, ingest.Options{Zone: time.UTC}).Run(t.Context(), []string{k.log}, nil); err != nil {
+			t.Fatal(err)
+		}
+		importInto(t, dc, y, store.ImportOptions{Full: true})
+		importInto(t, dc, x, store.ImportOptions{Full: true})
+		for _, q := range []*store.DB{da, dbb} {
+			if err := ingest.New(q, ingest.Options{Zone: time.UTC}).Run(t.Context(), []string{k.log}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		same(t, "logs", dump(t, a).Used(), dump(t, c).Used())
+		same(t, "logs", dump(t, b).Used(), dump(t, c).Used())
 	})
 }
