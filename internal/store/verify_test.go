@@ -447,6 +447,11 @@ func TestVerifyRepairsOne(t *testing.T) {
 		if got := e.one("SELECT object_set_id FROM run_conflict"); got != merged {
 			t.Errorf("the run's other claim has set %s now, want %s", got, merged)
 		}
+		e.exec("UPDATE xalt_run SET imported = 1") // so that the other one would take its place
+		if r, err := db.Verify(t.Context(), true); err != nil || r.Repaired != 0 {
+			t.Errorf("%+v, %v, want nothing mended", r, err)
+		}
+		e.exec("UPDATE xalt_run SET imported = 0")
 		e.exec("INSERT INTO object_set_member (set_id, ordinal, obj_id) VALUES (%s, %s, %s)", end, ordinal, lost)
 		same(t, "behind it", dump(t, d), want)
 

@@ -265,6 +265,18 @@ func (v *verifier) runOrder(ctx context.Context) error {
 				}
 				var gone []int64
 				list, gone, f.Detail = orderClaims(list)
+				for _, c := range list {
+					if f.Detail == "" || !c.changed || !c.start.there || !c.end.there {
+						continue
+					}
+					whole, err := w.whole(ctx, c) // its sets would be merged again
+					if err != nil {
+						return nil, nil, err
+					}
+					if !whole {
+						f.Hopeless = "what the sets of one of its claims are merged of is lost"
+					}
+				}
 				return list, gone, nil
 			}
 			err := v.order(ctx, &f, func(w *writer) error {
