@@ -8,11 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"xaltpipe/internal/cli"
 	"xaltpipe/internal/ingest"
+	"xaltpipe/internal/rmap"
 	"xaltpipe/internal/store"
 )
 
@@ -75,29 +75,25 @@ func writeMetrics(file string, s *ingest.Stats, pending int64, status int, now t
 	}
 	hosts := make([]string, 0, len(s.Newest))
 	for host := range s.Newest {
-		hosts = append(hosts, host)
+		if rmap.MachineName(host) { // Prometheus refuses the whole file for an escape that it does not know
+			hosts = append(hosts, host)
+		}
 	}
 	slices.Sort(hosts)
 	if len(hosts) > 0 {
 		gauge("newest_record_timestamp_seconds", "Start of the newest run or link of each machine.")
 		for _, host := range hosts {
-			fmt.Fprintf(&b, "xaltpipe_newest_record_timestamp_seconds{syshost=%s} %.0f\n", label(host), s.Newest[host])
+			fmt.Fprintf(&b, "xaltpipe_newest_record_timestamp_seconds{syshost=%q} %.0f\n", host, s.Newest[host])
 		}
 		gauge("lag_seconds", "How long before the end of the run that was.")
 		for _, host := range hosts {
-			fmt.Fprintf(&b, "xaltpipe_lag_seconds{syshost=%s} %.0f\n", label(host), max(0, float64(now.Unix())-s.Newest[host]))
+			fmt.Fprintf(&b, "xaltpipe_lag_seconds{syshost=%q} %.0f\n", host, max(0, float64(now.Unix())-s.Newest[host]))
 		}
 	}
 	if err := replaceFile(file, b.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("write metrics: %w", err)
 	}
 	return nil
-}
-
-// label writes a label's value. Prometheus knows these escapes only, and refuses the
-// whole file for another.
-func label(value string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value) + `"`
 }
 
 type labelled struct {
