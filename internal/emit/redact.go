@@ -93,13 +93,17 @@ func (r *redactor) argument(a string) string {
 		return hide(a)
 	}
 	if !strings.HasPrefix(a, "-") {
-		if name, value, ok := strings.Cut(a, "="); ok && value != "" && r.secretName(name) {
-			return name + "=" + hidden
+		if s, ok := r.assignments(a); ok {
+			return s
 		}
 		if t := r.named(a); t != nil {
 			r.tool = t
 		}
 		return r.text(a)
+	}
+	if a == "-genv" || a == "--genv" || a == "-env" { // Hydra's: name and value are two arguments
+		r.next = r.variable
+		return a
 	}
 	name, value, attached := strings.Cut(a, "=")
 	if bare := strings.ToLower(strings.TrimLeft(name, "-")); slices.Contains(r.flags, bare) || len(bare) > 1 && strings.HasPrefix(a, "--") && r.secretName(strings.ReplaceAll(bare, "-", "_")) {
@@ -115,13 +119,39 @@ func (r *redactor) argument(a string) string {
 		}
 	}
 	if attached {
-		inner, innerValue, ok := strings.Cut(value, "=") // --export=DB_PASSWORD=x
-		if ok && innerValue != "" && r.secretName(inner) {
-			return name + "=" + inner + "=" + hidden
+		if s, ok := r.assignments(value); ok { // --export=DB_PASSWORD=x
+			return name + "=" + s
 		}
 		return name + "=" + r.text(value)
 	}
 	return r.text(a)
+}
+
+// variable is a variable's name, whose value comes next.
+func (r *redactor) variable(name string) string {
+	if s, ok := r.assignments(name); ok {
+		return s
+	}
+	if r.secretName(name) {
+		r.next = hideAll
+	}
+	return name
+}
+
+// assignments hides the value of a variable that is named like a secret, alone or in
+// a list as of srun's --export: NAME=VALUE,NAME=VALUE. What follows it could be more
+// of the value.
+func (r *redactor) assignments(list string) (string, bool) {
+	for from := 0; ; {
+		item, _, more := strings.Cut(list[from:], ",")
+		if name, value, ok := strings.Cut(item, "="); ok && value != "" && r.secretName(name) {
+			return list[:from+len(name)+1] + hidden, true
+		}
+		if !more {
+			return "", false
+		}
+		from += len(item) + 1
+	}
 }
 
 func (r *redactor) named(a string) *tool {

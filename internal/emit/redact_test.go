@@ -20,6 +20,8 @@ func TestRedact(t *testing.T) {
 		{"site's flag", "x --pin 1234", "x --pin ***"},
 		{"variable", "env DB_PASSWORD=x AWS_SECRET_ACCESS_KEY=y PATH=/bin ./a", "env DB_PASSWORD=*** AWS_SECRET_ACCESS_KEY=*** PATH=/bin ./a"},
 		{"variable in a flag", "srun --export=DB_PASSWORD=x ./a", "srun --export=DB_PASSWORD=*** ./a"},
+		{"variable in a list", "srun --export=ALL,A=1,DB_PASSWORD=x,y=z --export A=1,API_TOKEN=x ./a B=1,C=,d", "srun --export=ALL,A=1,DB_PASSWORD=*** --export A=1,API_TOKEN=*** ./a B=1,C=,d"},
+		{"Hydra's variables", "mpirun -genv DB_PASSWORD x -env A TOKEN -genv API_TOKEN=x -n 2 ./a", "mpirun -genv DB_PASSWORD *** -env A TOKEN -genv API_TOKEN=*** -n 2 ./a"},
 		{"PWD is a directory", "env PWD=/home OLDPWD=/ ./a", "env PWD=/home OLDPWD=/ ./a"},
 		{"mysql", "mpirun -n 1 /usr/bin/mysql -psecret -u root", "mpirun -n 1 /usr/bin/mysql -p*** -u root"},
 		{"mysql asks", "mysql -p -u root", "mysql -p -u root"},
