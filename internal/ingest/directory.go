@@ -19,15 +19,21 @@ import (
 func (in *Ingester) readDirectory(ctx context.Context, dir string) error {
 	in.stats.Sources++
 	var unread []error
+	records, others := 0, 0
 	// A directory that a symbolic link names is one with a separator behind it only.
 	err := filepath.WalkDir(dir+string(filepath.Separator), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			unread = append(unread, err)
 			return nil
 		}
-		if !entry.Type().IsRegular() || !recordFile.MatchString(entry.Name()) {
+		if !entry.Type().IsRegular() {
 			return nil
 		}
+		if !recordFile.MatchString(entry.Name()) {
+			others++
+			return nil
+		}
+		records++
 		_, err = in.readRecord(ctx, path)
 		if in.stopped(err) != nil {
 			return err
@@ -42,6 +48,9 @@ func (in *Ingester) readDirectory(ctx context.Context, dir string) error {
 	})
 	if err != nil {
 		return err
+	}
+	if records == 0 && others > 0 {
+		in.opts.Warn("%s: none of its %d files is named as one of XALT's file transmission; logs are given one by one", dir, others)
 	}
 	if err := in.finish(ctx, nil); err != nil {
 		return err
