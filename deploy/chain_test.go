@@ -388,6 +388,45 @@ func TestRotationRefused(t *testing.T) {
 	}
 }
 
+// TestRotationCutOff: a line that a crash has cut off, and that is never finished,
+// does not keep logs from being rotated for ever.
+func TestRotationCutOff(t *testing.T) {
+	logrotate := need(t, "logrotate")
+	logs, dir := t.TempDir(), t.TempDir()
+	log := filepath.Join(logs, "xalt.log")
+	conf, state := rotation(t, logs, "/nonexistent")
+	mustWrite(t, conf, strings.ReplaceAll(mustRead(t, conf), "kill -HUP $(cat /nonexistent)", "true"), 0o644)
+	env := append(os.Environ(), "SYSLOG2DB="+program, "XALTPIPE_USER=", "XALT_DB=sqlite:"+dir+"/xalt.db", "TZ=UTC")
+	rotate := func() (string, error) {
+		cmd := exec.Command(logrotate, "-f", "-s", state, conf)
+		cmd.Env = env
+		out, err := cmd.CombinedOutput()
+		return strings.ReplaceAll(string(out), noMap, ""), err
+	}
+	text := mustRead(t, "../testdata/xalt.log")
+	mustWrite(t, log, text[:60_000], 0o640)
+	if out, err := rotate(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	mustWrite(t, log, text[60_000:], 0o640)
+	before := contents(t, logs)
+	if out, err := rotate(); err == nil || !slices.Equal(contents(t, logs), before) {
+		t.Errorf("with a line that may be finished: %v\n%s", err, out)
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(log+".1", old, old); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := rotate(); err != nil || slices.Equal(contents(t, logs), before) {
+		t.Errorf("with one that never is: %v\n%s", err, out)
+	}
+	cmd := exec.Command(program, "dead-letters")
+	cmd.Env = env
+	if out, err := cmd.CombinedOutput(); err != nil || strings.Count(string(out), "CRC mismatch") != 1 {
+		t.Errorf("dead letters: %v\n%s", err, out)
+	}
+}
+
 // TestMachineLikeGeneration: the log of a machine that calls itself x.log.1 is written
 // to, and so never whole; it is no generation of x.log's that must be before a rotation.
 func TestMachineLikeGeneration(t *testing.T) {
