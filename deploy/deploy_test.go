@@ -131,7 +131,6 @@ func newRsyslog(t *testing.T, shipped, main string, replace ...string) *rsyslog 
 		}
 		text = strings.ReplaceAll(text, replace[i], replace[i+1])
 	}
-	text = strings.ReplaceAll(text, "/var/spool/rsyslog", spool)
 	text = strings.ReplaceAll(text, `"xaltpipe"`, `"root"`) // the group
 	mustWrite(t, filepath.Join(d.dir, "10-xalt.conf"), text, 0o600)
 	mustWrite(t, filepath.Join(d.dir, "rsyslog.conf"), fmt.Sprintf("global(workDirectory=%q)\n%s\n$IncludeConfig %s/10-xalt.conf\n*.* %s/rest.log\n",

@@ -288,7 +288,7 @@ printf '#!/bin/sh\nkill -HUP $(cat /run/rsyslogd.pid)\n' >/usr/lib/rsyslog/rsysl
 printf '$PrivDropToUser syslog\n$PrivDropToGroup syslog\nglobal(workDirectory="/var/spool/rsyslog")\n$IncludeConfig /etc/rsyslog.d/*.conf\n' >/etc/rsyslog.conf
 {
 	echo 'global(workDirectory="/tmp") module(load="imuxsock" SysSock.Use="off") input(type="imuxsock" Socket="/tmp/log")'
-	sed 's/collector.example.org/127.0.0.1/; s/"2514"/"PORT"/; s|/var/spool/rsyslog|/tmp|; s/resumeInterval="5"/resumeInterval="1"/' /usr/share/xaltpipe/rsyslog/xalt_syslog.conf
+	sed 's/collector.example.org/127.0.0.1/; s/"2514"/"PORT"/; s/resumeInterval="5"/resumeInterval="1"/' /usr/share/xaltpipe/rsyslog/xalt_syslog.conf
 } >/etc/node.conf
 rsyslogd -f /etc/node.conf -i /run/node.pid
 `, "PORT", port))

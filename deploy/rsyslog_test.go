@@ -175,6 +175,30 @@ func TestRsyslogWays(t *testing.T) {
 	}
 }
 
+// TestRsyslogRestart: while the collector is away, messages survive a restart of a node's
+// rsyslogd in its own work directory. /var/spool/rsyslog is not everywhere.
+func TestRsyslogRestart(t *testing.T) {
+	logs, socket, port := t.TempDir(), filepath.Join(t.TempDir(), "log"), freePort(t)
+	collector := newRsyslog(t, "xalt_collector.conf", "", `"2514"`, `"`+port+`"`, "/var/log/xalt", logs+"/xalt")
+	node := newRsyslog(t, "xalt_syslog.conf", nodeMain(socket), `"2514"`, `"`+port+`"`, "collector.example.org", "127.0.0.1", `resumeInterval="5"`, `resumeInterval="1"`)
+	node.start()
+	c := logSocket(t, socket)
+	const messages = 20
+	for n := range messages {
+		say(t, c, "XALT_LOGGING_oracle", fmt.Sprintf("V:4 message %02d value:", n))
+	}
+	say(t, c, "other", "last")
+	eventually(t, "the last message", func() bool { return strings.Contains(readIfThere(node.dir+"/rest.log"), "last") })
+	node.stop()
+	if files, _ := filepath.Glob(filepath.Join(node.dir, "spool", "xalt_forward.*")); len(files) == 0 {
+		t.Error("no file of the queue is in rsyslogd's work directory")
+	}
+	collector.start()
+	node.start()
+	file := filepath.Join(logs, "xalt", "oracle.log")
+	eventually(t, "all messages", func() bool { return len(texts(t, file)) == messages })
+}
+
 func readIfThere(name string) string {
 	text, _ := os.ReadFile(name)
 	return string(text)
