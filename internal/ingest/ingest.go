@@ -361,6 +361,9 @@ func (in *Ingester) Sweep(ctx context.Context) error {
 			if err := in.c.sweep(ctx, r); err != nil {
 				return &StoreError{err}
 			}
+			if in.c.overfull() {
+				break // the others are found again
+			}
 		}
 		if err := in.commit(ctx, nil); err != nil {
 			return err

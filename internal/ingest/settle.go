@@ -46,7 +46,7 @@ func (c *collector) settle(ctx context.Context, open []*collected) (int, error) 
 		return 0, err
 	}
 	stored := make([][]xalt.Part, len(open))
-	if c.batch.bytes <= 2*c.opts.BatchBytes { // else the sweep completes them, some at a time
+	if !c.laden() {
 		if stored, err = c.store.Waiting(ctx, ids, c.opts.Limits.Record); err != nil {
 			return 0, err
 		}
@@ -62,12 +62,20 @@ func (c *collector) settle(ctx context.Context, open []*collected) (int, error) 
 			}
 			continue
 		}
+		if c.laden() {
+			stored[i] = nil
+		}
 		if err := c.join(ctx, g, stored[i]); err != nil {
 			return 0, err
 		}
 	}
 	return len(stored), nil
 }
+
+// laden reports whether the batch, which cannot be closed before all that was read is
+// settled, holds so much that no more groups are to be completed with what waits in
+// the store: the sweep does that, some at a time.
+func (c *collector) laden() bool { return c.batch.bytes > 2*c.opts.BatchBytes }
 
 // empty returns the group without its blocks.
 func (g *collected) empty() *xalt.Group {

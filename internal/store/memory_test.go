@@ -273,7 +273,7 @@ func TestMemoryOfVariants(t *testing.T) {
 // TestMemoryOfShortBlocks reads very many blocks of a few bytes with one place in one
 // record: each takes more than its bytes.
 func TestMemoryOfShortBlocks(t *testing.T) {
-	const blocks = 500_000
+	const blocks = 400_000
 	for version, value := range map[int]string{3: "", 4: "%d"} { // copies that count, and variants
 		t.Run(fmt.Sprintf("version %d", version), func(t *testing.T) {
 			b := xalt.Block{Version: version, Kind: []byte("run"), Syshost: []byte("rios"), Key: []byte("run_fini_short"), HasCRC: version > 3, Count: 2}
@@ -298,28 +298,42 @@ func TestMemoryOfShortBlocks(t *testing.T) {
 // TestMemoryOfJoined reads most of many records first, and the little that they lack
 // then: no more of them are completed at once than a batch may hold.
 func TestMemoryOfJoined(t *testing.T) {
-	const runs, size = 6000, 30_000
-	log := writeLog(t, func(w *bufio.Writer) {
-		var rest []xalt.Block
-		for n := range runs {
-			uuid := fmt.Sprintf("%08x-0000-4000-8000-000000000000", n)
-			text := fmt.Sprintf(`{"crc":"0x0000","cmdlineA":["a.out"],"hash_id":"faf1","libA":[],"envT":{"A":"%0*d"},`+
-				`"userT":{"syshost":"rios","run_uuid":"%s","exec_path":"/home/u/a.out","user":"alice"},"userDT":{"start_time":1795000000.25}}`, size, n, uuid)
-			blocks, err := xalt.Split(xalt.KindRun, "rios", "run_strt_"+uuid, []byte(text), size)
-			if err != nil || len(blocks) != 2 {
-				t.Fatalf("%d blocks, %v", len(blocks), err)
-			}
-			writeBlock(w, &blocks[0])
-			rest = append(rest, blocks[1])
-		}
-		for i := range rest {
-			writeBlock(w, &rest[i])
-		}
-	})
-	db := openLarge(t)
-	wantMemory(t, "runs", 180, 30, func() {
-		if got := db.read(t, log); got.Records.Stored != runs || got.Blocks.Used != 2*runs || got.Blocks.Waiting != 0 {
-			t.Errorf("%+v, want all runs stored", got)
-		}
-	})
+	const size = 30_000
+	for name, test := range map[string]struct {
+		runs int
+		text func(run int) (libraries, environment string)
+	}{
+		"long values":    {6000, func(n int) (string, string) { return "", fmt.Sprintf(`"A":"%0*d"`, size, n) }},
+		"many libraries": {100, func(n int) (string, string) { return libraries(n, 4000), "" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := writeLog(t, func(w *bufio.Writer) {
+				var rest []xalt.Block
+				for n := range test.runs {
+					uuid := fmt.Sprintf("%08x-0000-4000-8000-000000000000", n)
+					libraries, environment := test.text(n)
+					text := fmt.Sprintf(`{"crc":"0x0000","cmdlineA":["a.out"],"hash_id":"faf1","libA":[%s],"envT":{%s},`+
+						`"userT":{"syshost":"rios","run_uuid":"%s","exec_path":"/home/u/a.out","user":"alice"},"userDT":{"start_time":1795000000.25}}`, libraries, environment, uuid)
+					blocks, err := xalt.Split(xalt.KindRun, "rios", "run_strt_"+uuid, []byte(text), size)
+					if err != nil || len(blocks) < 2 {
+						t.Fatalf("%d blocks, %v", len(blocks), err)
+					}
+					last := len(blocks) - 1
+					for i := range blocks[:last] {
+						writeBlock(w, &blocks[i])
+					}
+					rest = append(rest, blocks[last])
+				}
+				for i := range rest {
+					writeBlock(w, &rest[i])
+				}
+			})
+			db := openLarge(t)
+			wantMemory(t, "runs", 180, 30, func() {
+				if got := db.read(t, log); got.Records.Stored != int64(test.runs) || got.Blocks.Used != got.Lines.Block || got.Blocks.Waiting != 0 {
+					t.Errorf("%+v, want all runs stored", got)
+				}
+			})
+		})
+	}
 }
