@@ -16,10 +16,19 @@ import (
 	"xaltpipe/internal/store"
 )
 
+// lastQuestion is for how long a database is asked after a signal.
+const lastQuestion = 5 * time.Second
+
 // tellMetrics writes the metrics of a run, also of one that a signal or the database has
 // ended: they are what tells of that.
 func tellMetrics(ctx context.Context, db *store.DB, file string, s *ingest.Stats, status int) error {
-	pending, err := db.CountPending(context.WithoutCancel(ctx))
+	asking := ctx
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		asking, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastQuestion)
+		defer cancel()
+	}
+	pending, err := db.CountPending(asking)
 	if err != nil {
 		pending, status = -1, max(status, cli.Failed)
 	}

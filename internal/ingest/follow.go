@@ -101,7 +101,7 @@ func (in *Ingester) Follow(ctx context.Context, paths []string, f Following) err
 		read := 0
 		for _, name := range names {
 			if in.opts.stopping() {
-				return nil // they may be many; what was read is stored
+				break // they may be many, and are there the next time
 			}
 			var err error
 			if recordFile.MatchString(filepath.Base(name)) {
@@ -285,12 +285,12 @@ func (in *Ingester) followRecord(ctx context.Context, name string, records map[s
 	*read++
 	in.opened = in.opts.Now()
 	in.c.origins = true
-	in.stats.Sources++
 	left, err := in.readRecord(ctx, name)
 	if err != nil {
 		delete(records, name)
 		return err
 	}
+	in.stats.Sources++
 	records[name] = lookedAt{info, left}
 	return in.finish(ctx, nil)
 }

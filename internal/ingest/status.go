@@ -70,7 +70,7 @@ func (in *Ingester) Status(ctx context.Context, name string) (FileStatus, error)
 		}
 		var b xalt.Block
 		if l.long || xalt.ParseBlock(m.text, m.syshost, &b) != nil {
-			if l.unfinished && in.settled(o.info) && errors.Is(lines.err, io.EOF) {
+			if l.unfinished && !l.long && in.settled(o.info) && errors.Is(lines.err, io.EOF) {
 				continue // nothing of a record is in it
 			}
 			check.count(l.number)
