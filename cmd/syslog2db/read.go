@@ -35,7 +35,7 @@ func (r *readCommand) define(stdout io.Writer) {
 	r.fs.BoolVar(&r.full, "full", false, "read files from their beginning, whatever was read before")
 	r.fs.BoolVarP(&r.quiet, "quiet", "q", false, "print nothing unless something is wrong (for cron)")
 	r.fs.IntVar(&r.batch, "batch-records", 8000, "most `RECORDS` in one transaction")
-	r.fs.BoolVar(&r.live, "follow", false, "go on reading as the files grow, through rotation, until SIGTERM; a directory stands for the logs in it; SIGHUP reads reverse maps, filter and accounts again")
+	r.fs.BoolVar(&r.live, "follow", false, "go on reading as the files grow, through rotation, until SIGTERM; a directory stands for the logs in it and the record files below it; SIGHUP reads reverse maps, filter and accounts again")
 	r.fs.DurationVar(&r.interval, "interval", 250*time.Millisecond, "`TIME` between two looks at files that are followed")
 	r.fs.StringArrayVar(&r.logs, "syslog", nil, "read `FILE`, as if it stood behind the flags (XALT's name)")
 	r.fs.StringVar(&r.ignored, "leftover_fn", "", "ignored `FILE`: incomplete records wait in the database (XALT's name)")

@@ -167,15 +167,30 @@ func expand(paths []string, tell func(string, error)) []string {
 			names = append(names, generations(path)...)
 			continue
 		}
-		entries, err := os.ReadDir(path)
-		tell(path, err)
-		for _, entry := range entries {
-			if entry.Type().IsRegular() && !strings.HasPrefix(entry.Name(), ".") {
-				names = append(names, filepath.Join(path, entry.Name()))
-			}
-		}
+		names = append(names, below(path, true, tell)...)
 	}
 	return oldestFirst(names)
+}
+
+// below lists the record files in a directory and in those in it, as XALT spreads them
+// over many, and the logs if they are wanted, too.
+func below(dir string, logs bool, tell func(string, error)) (names []string) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) { // since it was listed
+		err = nil
+	}
+	tell(dir, err)
+	for _, entry := range entries {
+		name := filepath.Join(dir, entry.Name())
+		switch {
+		case strings.HasPrefix(entry.Name(), "."):
+		case entry.IsDir():
+			names = append(names, below(name, false, tell)...)
+		case entry.Type().IsRegular() && (logs || recordFile.MatchString(entry.Name())):
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // generations lists the older generations of a log. They hold what was written
