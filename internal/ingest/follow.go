@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -79,7 +80,7 @@ func (in *Ingester) Follow(ctx context.Context, paths []string, f Following) err
 			told[path] = err.Error()
 		}
 	}
-	records := make(map[string]lookedAt) // record files
+	records := &recordFiles{seed: maphash.MakeSeed(), seen: make(map[uint64]lookedAt)}
 	var swept time.Time
 	ticks := time.NewTicker(f.Interval)
 	defer ticks.Stop()
@@ -274,42 +275,65 @@ func (in *Ingester) readOn(ctx context.Context, l *followed, read *int) error {
 	return err
 }
 
-// lookedAt is a record file as it was when it was read, or left for later.
-type lookedAt struct {
-	info os.FileInfo
-	left bool
+// recordFiles is what is remembered of record files, by a hash of their names: little,
+// since there may be many. Two names with one hash are read again, and known.
+type recordFiles struct {
+	seed maphash.Seed
+	seen map[uint64]lookedAt
 }
 
+// lookedAt is a record file as it was when it was read, or left for later.
+type lookedAt struct {
+	device, inode uint64
+	size, written int64 // its time in nanoseconds since 1970
+	left          bool
+}
+
+// remember notes a record file. Where there are too many, one is forgotten for it, and
+// not all: those would be read again at each look.
+func (r *recordFiles) remember(key uint64, l lookedAt) {
+	if _, ok := r.seen[key]; !ok && len(r.seen) >= maxRemembered {
+		for old := range r.seen {
+			delete(r.seen, old)
+			break
+		}
+	}
+	r.seen[key] = l
+}
+
+// maxRemembered bounds how many record files are remembered; of more, some are read
+// again, and known by their content.
+const maxRemembered = 500_000
+
 // followRecord reads a record file once.
-func (in *Ingester) followRecord(ctx context.Context, name string, records map[string]lookedAt, read *int) error {
+func (in *Ingester) followRecord(ctx context.Context, name string, records *recordFiles, read *int) error {
+	key := maphash.String(records.seed, name)
 	info, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		delete(records, name)
+		delete(records.seen, key)
 		return nil
 	} else if err != nil {
 		return err
 	}
-	old, ok := records[name]
-	if ok && os.SameFile(old.info, info) && old.info.Size() == info.Size() && old.info.ModTime().Equal(info.ModTime()) && (!old.left || in.young(info)) {
+	is := lookedAt{size: info.Size(), written: info.ModTime().UnixNano()}
+	is.device, is.inode = fileIdentity(info)
+	old, ok := records.seen[key]
+	left := old.left
+	if old.left = false; ok && old == is && (!left || in.young(info)) {
 		return nil
 	}
-	if len(records) > maxRemembered {
-		clear(records)
-	}
-	records[name] = lookedAt{info: info}
 	*read++
 	in.opened = in.opts.Now()
 	in.c.origins = true
-	left, err := in.readRecord(ctx, name)
+	is.left, err = in.readRecord(ctx, name)
 	if err != nil {
-		delete(records, name)
+		delete(records.seen, key)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil // removed meanwhile
+		}
 		return err
 	}
 	in.stats.Sources++
-	records[name] = lookedAt{info, left}
+	records.remember(key, is)
 	return in.finish(ctx, nil)
 }
-
-// maxRemembered bounds how many record files are remembered; those beyond are
-// read again, and known by their content.
-const maxRemembered = 100_000

@@ -73,3 +73,20 @@ func TestFollowAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestRecordFilesRemembered: of too many record files most are still remembered.
+func TestRecordFilesRemembered(t *testing.T) {
+	r := recordFiles{seen: make(map[uint64]lookedAt)}
+	for key := range uint64(maxRemembered + 1000) {
+		r.remember(key, lookedAt{inode: key})
+	}
+	kept := 0
+	for key := range uint64(maxRemembered) {
+		if _, ok := r.seen[key]; ok {
+			kept++
+		}
+	}
+	if len(r.seen) != maxRemembered || kept < maxRemembered-1000 {
+		t.Errorf("%d are remembered, %d of the first, want %d and most", len(r.seen), kept, maxRemembered)
+	}
+}
