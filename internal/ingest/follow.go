@@ -86,8 +86,12 @@ func (in *Ingester) Follow(ctx context.Context, paths []string, f Following) err
 	defer ticks.Stop()
 	for {
 		if f.Settings(&in.opts) {
+			if in.c.selected != in.opts.Selection() {
+				clear(records.seen)
+			}
 			in.c.selected, in.c.resolver = in.opts.Selection(), newResolver(&in.opts)
-			in.c.batch.Selection = in.c.selected
+			in.c.reset() // all is stored; what was just left out is not known any more
+			in.c.reset()
 			for _, l := range logs { // another selection may have read less
 				l.seen = nil
 			}

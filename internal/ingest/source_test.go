@@ -790,6 +790,40 @@ func TestFollowBelow(t *testing.T) {
 	s.wantRows("followed", map[string]int64{"xalt_run": 4})
 }
 
+// TestFollowSelects: when another selection is wanted, what was left out is read, of
+// record files as of logs.
+func TestFollowSelects(t *testing.T) {
+	for name, text := range map[string]string{
+		"run.rios.2026_11_20_10_00_00_0001.alice.x." + uuid(1) + ".json": runText(1),
+		"xalt.log": runLog(t, 1, 1),
+	} {
+		s := newSite(t)
+		stop := make(chan struct{})
+		once := sync.OnceFunc(func() { close(stop) })
+		opts := s.opts
+		opts.Stop, opts.Filter = stop, parseFilter(t, "[[rule]]\naction = \"SKIP\"\n")
+		looks := 0
+		err := ingest.New(s.DB, opts).Follow(t.Context(), []string{s.file(name, text)}, ingest.Following{
+			Interval: time.Millisecond,
+			Settings: func(o *ingest.Options) bool {
+				if looks == 1 {
+					o.Filter = nil
+				}
+				return looks == 1
+			},
+			Looked: func(int) {
+				if looks++; looks == 2 {
+					once()
+				}
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.wantRows(name, map[string]int64{"xalt_run": 1})
+	}
+}
+
 // TestFollowStops: following ends between two of many logs, and misses nothing the
 // next time.
 func TestFollowStops(t *testing.T) {
