@@ -90,8 +90,8 @@ func (in *Ingester) Follow(ctx context.Context, paths []string, f Following) err
 				clear(records.seen)
 			}
 			in.c.selected, in.c.resolver = in.opts.Selection(), newResolver(&in.opts)
-			in.c.reset() // all is stored; what was just left out is not known any more
-			in.c.reset()
+			in.c.reset()             // all is stored
+			in.c.doneBefore = nil    // what was just left out is not known any more
 			for _, l := range logs { // another selection may have read less
 				l.seen = nil
 			}
