@@ -462,6 +462,7 @@ func TestImportDates(t *testing.T) {
 
 // TestImportMemory: texts count as what they are when they are not compressed any more.
 func TestImportMemory(t *testing.T) {
+	withoutRace(t)
 	x := newXALT(t, "utf8mb3")
 	for i := range 30 {
 		mustExec(t, x.DB, `INSERT INTO xalt_run VALUES (?, 'job', ?, '2020-01-02 03:04:05', 'mach', NULL, 'h', 'acc', 'binary', 1577934245, 0, 0, 1, 2, 3, 4, 5, 'q', 0, 0, 'alice', '/p/a', NULL, '/cwd', COMPRESS(REPEAT(?, 200000)), NULL)`,
@@ -543,6 +544,7 @@ func TestImportLongLine(t *testing.T) {
 
 // TestImportMemoryOfLibraries: runs that have thousands of libraries each, none in common.
 func TestImportMemoryOfLibraries(t *testing.T) {
+	withoutRace(t)
 	x := newXALT(t, "utf8mb3")
 	const runs = 40
 	for i := range runs {

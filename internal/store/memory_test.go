@@ -17,6 +17,15 @@ import (
 	"xaltpipe/internal/xalt"
 )
 
+// withoutRace leaves a test about memory to a run without -short: the race detector
+// takes memory of its own, and minutes for what writes this much.
+func withoutRace(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("not with -short")
+	}
+}
+
 // peakHeap returns how much of the heap was in use at most while f ran, beyond what
 // was before, and how much still is, in MiB. Garbage is collected as often as
 // syslog2db does it once there is much.
@@ -179,6 +188,7 @@ func wantMemory(t *testing.T, what string, most, rest int, f func()) {
 // TestMemoryOfLibraries reads runs that have thousands of libraries each, and then
 // their ends, which are short, but have their starts' libraries read.
 func TestMemoryOfLibraries(t *testing.T) {
+	withoutRace(t)
 	starts := writeLog(t, func(w *bufio.Writer) {
 		for n := range largeRuns {
 			writeRun(t, w, n, 0, libraries(n, largeSets), "")
@@ -207,6 +217,7 @@ func TestMemoryOfLibraries(t *testing.T) {
 
 // TestMemoryOfVariables reads runs that have thousands of variables each.
 func TestMemoryOfVariables(t *testing.T) {
+	withoutRace(t)
 	log := writeLog(t, func(w *bufio.Writer) {
 		for n := range largeRuns {
 			writeRun(t, w, n, 0, "", variables(n, largeSets))
@@ -224,6 +235,7 @@ func TestMemoryOfVariables(t *testing.T) {
 // hundred kilobytes each, and then their ends, which are short, but have their starts'
 // variables read.
 func TestMemoryOfLongValues(t *testing.T) {
+	withoutRace(t)
 	const values, size = 16, 128 << 10
 	starts := writeLog(t, func(w *bufio.Writer) {
 		for n := range largeRuns {
@@ -254,6 +266,7 @@ func TestMemoryOfLongValues(t *testing.T) {
 // TestMemoryOfVariants reads thousands of blocks with one place in one record, more
 // than can be read again.
 func TestMemoryOfVariants(t *testing.T) {
+	withoutRace(t)
 	const variants, size = 1500, 60_000
 	b := xalt.Block{Version: 4, Kind: []byte("run"), Syshost: []byte("rios"), Key: []byte("run_fini_variants"), HasCRC: true, CRC: 0x1234, Count: 2}
 	log := writeLog(t, func(w *bufio.Writer) {
@@ -273,6 +286,7 @@ func TestMemoryOfVariants(t *testing.T) {
 // TestMemoryOfShortBlocks reads very many blocks of a few bytes with one place in one
 // record: each takes more than its bytes.
 func TestMemoryOfShortBlocks(t *testing.T) {
+	withoutRace(t)
 	const blocks = 400_000
 	for version, value := range map[int]string{3: "", 4: "%d"} { // copies that count, and variants
 		t.Run(fmt.Sprintf("version %d", version), func(t *testing.T) {
@@ -298,6 +312,7 @@ func TestMemoryOfShortBlocks(t *testing.T) {
 // TestMemoryOfJoined reads most of many records first, and the little that they lack
 // then: no more of them are completed at once than a batch may hold.
 func TestMemoryOfJoined(t *testing.T) {
+	withoutRace(t)
 	const size = 30_000
 	for name, test := range map[string]struct {
 		runs int

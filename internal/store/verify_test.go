@@ -393,6 +393,7 @@ func TestLostMain(t *testing.T) {
 
 // TestVerifyMemory: sets of thousands of members are looked at some at a time.
 func TestVerifyMemory(t *testing.T) {
+	withoutRace(t)
 	db := openLarge(t)
 	raw, err := sql.Open("sqlite", db.path)
 	if err != nil {
