@@ -351,6 +351,36 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// TestHalfMade: a database is made in several transactions. Whatever the last was of
+// one that was killed, the next goes on from there.
+func TestHalfMade(t *testing.T) {
+	for _, kind := range []string{"postgres", "mysql"} {
+		for _, last := range []string{"lock", "timezone"} {
+			t.Run(kind+" before "+last, func(t *testing.T) {
+				d := testdb.New(t, kind)
+				open(t, d).Close()
+				raw := d.Open(t)
+				mustExec(t, raw, "DELETE FROM ingest_meta")
+				mustExec(t, raw, "ALTER TABLE ingest_meta ADD CONSTRAINT killed CHECK (name <> '"+last+"')")
+				a, err := store.ParseURL(d.URL)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if db, err := store.Open(t.Context(), a, store.Options{Create: true, Zone: time.UTC}); err == nil {
+					db.Close()
+					t.Fatal("it was made whole")
+				}
+				mustExec(t, raw, "ALTER TABLE ingest_meta DROP CONSTRAINT killed")
+				db := open(t, d)
+				defer db.Close()
+				if _, err := db.Write(t.Context(), &ingest.Batch{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
 // TestSetBack has a server that no longer has what was stored last, as after a
 // failover or from a backup: ids that are remembered of that are not relied on.
 func TestSetBack(t *testing.T) {

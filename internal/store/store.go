@@ -126,7 +126,8 @@ func (db *DB) setZone(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
-		for _, meta := range [...][2]string{{"timezone", name}, {"lock", ""}} {
+		// The zone comes last: who finds it looks for nothing else that may be missing.
+		for _, meta := range [...][2]string{{"lock", ""}, {"timezone", name}} {
 			_, err = db.exec(ctx, db.sql, "INSERT INTO ingest_meta (name, value) VALUES (?, ?)"+db.dialect.keep([]string{"name"}), meta[0], meta[1])
 			if err != nil {
 				return fmt.Errorf("store the time zone: %w", err)

@@ -143,7 +143,10 @@ const lockWriters = 64
 func (w *writer) lock(ctx context.Context, t *try) error {
 	d := &w.db.dialect
 	var mark string
-	if err := w.db.row(ctx, w.tx, d.lock, nil, &mark); err != nil {
+	err := w.db.row(ctx, w.tx, d.lock, nil, &mark)
+	if errors.Is(err, sql.ErrNoRows) {
+		return errors.New("wait for other writers: the row 'lock' of ingest_meta is missing; syslog2db verify --repair puts it back")
+	} else if err != nil {
 		return fmt.Errorf("wait for other writers: %w", err)
 	}
 	me := w.db.id + ":"
