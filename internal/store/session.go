@@ -87,7 +87,6 @@ func (db *DB) transactOn(ctx context.Context, s *session, writes bool, f func(*s
 	if !writes {
 		return nil
 	}
-	db.wrote = true
 	if db.dialect.committed != nil {
 		db.dialect.committed(db, ctx)
 	}

@@ -38,7 +38,7 @@ type DB struct {
 	aside       session    // the writer's second one, see writer.aside
 	checkpoints sync.WaitGroup
 	copying     atomic.Bool             // a checkpoint is under way
-	wrote       bool                    // a transaction was committed
+	grew        bool                    // rows were added
 	tell        func(error)             // Options.Waiting
 	changed     func() error            // see openSQLite
 	onWrite     func(step string) error // a test's fault
@@ -166,7 +166,7 @@ func (db *DB) Close() error {
 	defer db.writer.mu.Unlock()
 	db.aside.mu.Lock()
 	defer db.aside.mu.Unlock()
-	if db.wrote && db.dialect.optimize != "" {
+	if db.grew && db.dialect.optimize != "" {
 		// The planner's figures are for speed only: what fails now is tried
 		// when the next writer closes.
 		_, _ = db.sql.ExecContext(context.Background(), db.dialect.optimize)

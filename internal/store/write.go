@@ -65,6 +65,7 @@ func (db *DB) writeBatch(ctx context.Context, t *try, b *ingest.Batch, slow bool
 	if err != nil {
 		return ingest.Outcome{}, err
 	}
+	db.grew = db.grew || len(b.Wait) > 0
 	if w.sourceID != 0 { // only now: a transaction that is tried again makes it again
 		b.Advance.ID = w.sourceID
 	}
@@ -108,6 +109,7 @@ func (db *DB) write(ctx context.Context, t *try, slow bool, steps func(*writer) 
 		return nil, err
 	}
 	db.commits.Add(1)
+	db.grew = db.grew || w.outcome.Stored+w.outcome.NewDead > 0
 	if db.dialect.sign != "" {
 		db.last = t.word
 	}
